@@ -1,0 +1,57 @@
+//! What a job can ask about itself.
+
+use std::sync::Mutex;
+
+use crate::link::Link;
+
+/// Which job this is and where it runs; see [`context`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    pub(crate) id: u64,
+    pub(crate) attempt: u32,
+    pub(crate) slot: u32,
+}
+
+impl Context {
+    /// The job's id: the same in every attempt, different from that of any other job of the pool. It is what to
+    /// hand to a database or a service that must not do the same thing twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The worker's place in its pool, from 0 to one less than the number of workers. A worker that replaces
+    /// another has the same place.
+    pub fn slot(&self) -> usize {
+        self.slot as usize
+    }
+
+    /// Whether the pool asks the job to stop, because it was cancelled or the pool is ending. A job that looks at
+    /// it from time to time can end in good order; one that does not is killed after the grace.
+    pub fn stop_requested(&self) -> bool {
+        Link::get().is_some_and(|link| link.page.asked_to_stop())
+    }
+}
+
+static CURRENT: Mutex<Option<Context>> = Mutex::new(None);
+
+pub(crate) fn set(context: Option<Context>) {
+    *CURRENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = context;
+}
+
+/// The job that runs in this process, from any of its threads.
+///
+/// # Panics
+/// Outside of a job: in the parent, in an initializer or a finalizer. [`try_context`] does not.
+pub fn context() -> Context {
+    try_context().expect("sidestep::context() was called outside of a job; try_context() gives None there")
+}
+
+/// The job that runs in this process; `None` outside of a job.
+pub fn try_context() -> Option<Context> {
+    *CURRENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

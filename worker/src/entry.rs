@@ -1,0 +1,152 @@
+//! From the start of a worker copy to its serve loop.
+
+use std::fs::File;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{SFlag, fstat};
+
+use crate::link::{self, EXIT_PROTOCOL, Link};
+use crate::page::Page;
+use crate::registry::{self, Registry};
+use crate::serve;
+
+/// The argument that tells a copy that it is a worker. It is no environment variable, so that no program that a
+/// job starts is mistaken for one.
+pub const MARKER: &str = "--sidestep-worker";
+
+/// Where a worker finds its jobs.
+pub const JOBS_FD: RawFd = 3;
+/// Where a worker writes its results.
+pub const RESULTS_FD: RawFd = 4;
+/// Where a worker finds the shared page.
+pub const PAGE_FD: RawFd = 5;
+
+static SERVING: AtomicBool = AtomicBool::new(false);
+
+/// Makes the `#[job]`s of this program known, and turns a worker copy into a worker. It is the first line of `main`.
+///
+/// In the program that a user starts it returns at once. In a copy that a pool has started it serves jobs and never
+/// returns, so what stands before it runs in each worker too. Test and bench binaries, which have no `main` of
+/// their own, use [`worker_entry!`](crate::worker_entry) instead.
+///
+/// If two jobs have one name it says so on stderr, names both places, and ends the program with code 125.
+pub fn init() {
+    init_with(Registry::new());
+}
+
+/// [`init`], with the jobs of a [`Registry`] beside the `#[job]`s.
+///
+/// Of several calls the first one counts.
+pub fn init_with(registry: Registry) {
+    let table = match registry::publish(registry) {
+        Ok(table) => table,
+        Err(duplicate) => refuse(&duplicate.to_string()),
+    };
+    if !is_worker_copy() || SERVING.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    match take_channel() {
+        Ok(link) => serve::serve(link, table),
+        Err(why) => refuse(&format!("{MARKER} is for a pool's own use ({why}); run the program without it")),
+    }
+}
+
+/// Whether this process was started as a worker, by its first argument.
+pub fn is_worker_copy() -> bool {
+    first_argument().as_deref() == Some(MARKER.as_bytes())
+}
+
+/// Whether this process is a worker that has reached `init`.
+pub fn is_serving() -> bool {
+    SERVING.load(Ordering::Acquire)
+}
+
+fn first_argument() -> Option<Vec<u8>> {
+    match std::env::args_os().nth(1) {
+        Some(argument) => Some(argument.into_vec()),
+        // Before `main` some systems have not told the standard library its arguments yet.
+        None => std::fs::read("/proc/self/cmdline").ok()?.split(|byte| *byte == 0).nth(1).map(<[u8]>::to_vec),
+    }
+}
+
+fn refuse(why: &str) -> ! {
+    eprintln!("sidestep: {why}");
+    std::process::exit(EXIT_PROTOCOL)
+}
+
+/// Takes the three descriptors over, once it is sure that they are what a pool has put there.
+fn take_channel() -> Result<&'static Link, String> {
+    for fd in [JOBS_FD, RESULTS_FD, PAGE_FD] {
+        // SAFETY: the borrow ends before anything could close the descriptor; an unused number is an error of fstat.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        let stat = fstat(fd).map_err(|_| "its channel is missing".to_owned())?;
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        if kind != SFlag::S_IFIFO && kind != SFlag::S_IFREG {
+            return Err("its channel is something else".into());
+        }
+    }
+    // SAFETY: these descriptors are open, were made for us by the parent, and this runs once.
+    let [jobs, results, page] = [JOBS_FD, RESULTS_FD, PAGE_FD].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let page = Page::open(&File::from(page)).ok_or("its shared page is of another version")?;
+    let above = high_number();
+    let move_high = |fd| link::move_high(fd, above).map_err(|error| error.to_string());
+    own_session();
+    Link::install(page, move_high(jobs)?, move_high(results)?).map_err(|error| error.to_string())
+}
+
+/// A number that programs rarely use, and that the limit allows.
+fn high_number() -> RawFd {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
+    (soft.min(1024) as RawFd - 32).max(10)
+}
+
+/// Own session and group, so that the terminal's signals reach the parent alone and the group can be killed as
+/// one; no core dumps, which a crashing input would fill a disk with.
+fn own_session() {
+    // Fails if the parent has already made us a leader, which is as good.
+    let _ = nix::unistd::setsid();
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+}
+
+/// Lets the copies of a test or bench binary serve jobs: these binaries have no `main` that could call
+/// [`init`](crate::init).
+///
+/// Write it once, at file level. It works under `cargo test`, under nextest and under `cargo bench`; a copy serves
+/// before the test harness starts, so that no test runs twice and nothing is printed. With a function that gives a
+/// [`Registry`](crate::Registry), its jobs are there beside the `#[job]`s.
+///
+/// ```
+/// # use sidestep_worker as sidestep;
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// sidestep::worker_entry!(|| sidestep::Registry::new().job("add", add));
+/// # fn main() {}
+/// ```
+///
+/// Jobs then run before `main`, where the standard library has not yet installed its own handler for a stack that
+/// overflows: such a job dies by SIGSEGV instead of SIGABRT, without a message.
+#[macro_export]
+macro_rules! worker_entry {
+    () => {
+        $crate::worker_entry!($crate::Registry::new);
+    };
+    ($registry:expr) => {
+        const _: () = {
+            extern "C" fn enter() {
+                $crate::init_with(($registry)());
+            }
+
+            #[used]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+            static ENTER: extern "C" fn() = enter;
+        };
+    };
+}

@@ -1,0 +1,53 @@
+//! The child's side of [sidestep](https://docs.rs/sidestep), and all that both sides must agree on.
+//!
+//! You want the crate `sidestep`, which shows what is public here; this one exists so that the child's code is small
+//! and knows nothing of pools. Its parts, from the wire up:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`codec`] | values to bytes and back, the only user of bincode |
+//! | [`frame`] | the byte stream of a pipe, cut into checked frames |
+//! | [`wire`] | what is in the frames |
+//! | [`page`] | the shared mapping: claims, blame, results that outlive their worker |
+//! | [`registry`] | names, numbers and types of jobs |
+//! | `entry`, `serve` | from the start of a copy to its serve loop |
+//! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
+
+#[doc(hidden)]
+pub mod build;
+mod bytes;
+#[doc(hidden)]
+pub mod codec;
+mod context;
+#[doc(hidden)]
+pub mod entry;
+mod failure;
+#[doc(hidden)]
+pub mod frame;
+#[doc(hidden)]
+pub mod job;
+mod link;
+mod marks;
+#[doc(hidden)]
+pub mod page;
+#[doc(hidden)]
+pub mod panics;
+#[doc(hidden)]
+pub mod registry;
+mod serve;
+#[cfg(feature = "json")]
+mod text;
+mod watcher;
+#[doc(hidden)]
+pub mod wire;
+
+pub use bytes::Bytes;
+pub use context::{Context, context, try_context};
+pub use entry::{init, init_with};
+pub use failure::Failure;
+pub use job::Job;
+pub use registry::Registry;
+
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use linkme;

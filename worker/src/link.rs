@@ -1,0 +1,254 @@
+//! The worker's ends of the channel: what it reads, what it writes, and the thread that watches both.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::stat::fstat;
+
+use crate::frame::{Assembler, HEADER, Header, Kind};
+use crate::page::{LastWords, OUT, Page};
+
+/// The child's code when it ends for a reason of the protocol's own.
+pub(crate) const EXIT_PROTOCOL: i32 = 125;
+
+/// Results wait at most this long for more to be written together with them.
+const HOLD: Duration = Duration::from_micros(200);
+/// Or until there are this many bytes of them.
+const ENOUGH: usize = OUT / 2;
+
+/// All that the worker shares between its main thread and its watcher.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) page: Page,
+    pub(crate) jobs: Own,
+    out: Mutex<Out>,
+    /// Wakes the watcher so that it begins to look after results that wait.
+    pub(crate) bell: EventFd,
+    /// The watcher is awake and looks after them.
+    pub(crate) armed: AtomicBool,
+    pid: AtomicU32,
+}
+
+static LINK: OnceLock<Link> = OnceLock::new();
+
+impl Link {
+    pub(crate) fn install(page: Page, jobs: OwnedFd, results: OwnedFd) -> io::Result<&'static Link> {
+        let link = Link {
+            page,
+            jobs: Own::new(jobs)?,
+            out: Mutex::new(Out { results: Own::new(results)?, number: 0, position: 0, used: 0, oldest: None }),
+            bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            armed: AtomicBool::new(false),
+            pid: AtomicU32::new(std::process::id()),
+        };
+        Ok(LINK.get_or_init(|| link))
+    }
+
+    /// The link, in a worker.
+    pub(crate) fn get() -> Option<&'static Link> {
+        LINK.get()
+    }
+
+    /// Ends this worker at once, with a word to the parent about why.
+    pub(crate) fn end(&self, words: LastWords) -> ! {
+        self.page.say_last(words);
+        exit_now(EXIT_PROTOCOL)
+    }
+
+    /// User code has run: are we still who we were?
+    fn check_process(&self) {
+        if std::process::id() != self.pid.load(Ordering::Relaxed) {
+            // A copy made by fork() in a job: it must not speak for the worker.
+            exit_now(EXIT_PROTOCOL);
+        }
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Commits one frame: from here on it counts, whatever happens to this process.
+    pub(crate) fn send(&self, kind: Kind, aux: u8, body: &[u8]) {
+        self.out().push(self, kind, aux, body);
+    }
+
+    /// Writes everything that was committed.
+    pub(crate) fn flush(&self) {
+        self.out().flush(self);
+    }
+
+    /// Between two jobs: writes what has waited long enough, and has the watcher look after the rest.
+    pub(crate) fn pause(&self, now: Instant) {
+        let mut out = self.out();
+        let Some(oldest) = out.oldest else { return };
+        if out.used >= ENOUGH || now.saturating_duration_since(oldest) >= HOLD {
+            out.flush(self);
+        } else if !self.armed.swap(true, Ordering::AcqRel) {
+            let _ = self.bell.write(1);
+        }
+    }
+
+    /// The watcher's part: writes what has waited since its last look. Tells whether there was anything.
+    pub(crate) fn flush_waiting(&self) -> bool {
+        // A held lock means that the main thread is writing or about to look itself.
+        let Ok(mut out) = self.out.try_lock() else { return true };
+        let waiting = out.used > 0;
+        out.flush(self);
+        waiting
+    }
+
+    /// Reads until there is a frame. What was committed is written before it blocks.
+    pub(crate) fn receive(&self, input: &mut Assembler) {
+        while !input.has_frame() {
+            self.flush();
+            let Ok(room) = input.room(READ) else { self.end(LastWords::BadStream) };
+            self.check_process();
+            if !self.jobs.is_own() {
+                self.end(LastWords::DescriptorLost);
+            }
+            match nix::unistd::read(&self.jobs, room) {
+                Ok(0) => end_group(),
+                Ok(count) => input.filled(count),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),
+                Err(_) => self.end(LastWords::DescriptorLost),
+            }
+        }
+    }
+}
+
+/// Bytes to ask for in one read when no large frame is under way.
+const READ: usize = 16 << 10;
+
+/// What the worker has committed and not yet written.
+#[derive(Debug)]
+struct Out {
+    results: Own,
+    /// Frames so far.
+    number: u64,
+    /// Stream position behind the last committed byte.
+    position: u64,
+    /// Bytes of the out-buffer in use.
+    used: usize,
+    /// When the first of them was committed.
+    oldest: Option<Instant>,
+}
+
+impl Out {
+    fn push(&mut self, link: &Link, kind: Kind, aux: u8, body: &[u8]) {
+        let header = Header { len: body.len() as u32, kind, aux }.to_bytes(self.number);
+        let whole = HEADER + body.len();
+        self.number += 1;
+        if self.used + whole > OUT {
+            self.flush(link);
+        }
+        if whole > OUT {
+            return self.write_through(link, &header, body);
+        }
+        link.page.put(self.used, &header);
+        link.page.put(self.used + HEADER, body);
+        self.used += whole;
+        self.position += whole as u64;
+        self.oldest.get_or_insert_with(Instant::now);
+        link.page.commit(self.position);
+    }
+
+    fn flush(&mut self, link: &Link) {
+        if self.used == 0 {
+            return;
+        }
+        self.write(link, link.page.written(0..self.used));
+        link.page.rebase(self.position);
+        self.used = 0;
+        self.oldest = None;
+    }
+
+    /// A frame larger than the out-buffer counts when its last byte is in the pipe.
+    fn write_through(&mut self, link: &Link, header: &[u8], body: &[u8]) {
+        self.write(link, header);
+        self.write(link, body);
+        self.position += (header.len() + body.len()) as u64;
+        link.page.rebase(self.position);
+        link.page.commit(self.position);
+    }
+
+    fn write(&self, link: &Link, mut bytes: &[u8]) {
+        link.check_process();
+        if !self.results.is_own() {
+            link.end(LastWords::DescriptorLost);
+        }
+        while !bytes.is_empty() {
+            match nix::unistd::write(&self.results, bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait_for(&self.results, nix::poll::PollFlags::POLLOUT),
+                Err(Errno::EPIPE) => end_group(),
+                Err(_) => link.end(LastWords::DescriptorLost),
+            }
+        }
+    }
+}
+
+/// A descriptor of the protocol, which user code may have closed or replaced.
+#[derive(Debug)]
+pub(crate) struct Own {
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl Own {
+    fn new(fd: OwnedFd) -> io::Result<Own> {
+        let stat = fstat(&fd)?;
+        Ok(Own { fd, device: stat.st_dev, inode: stat.st_ino })
+    }
+
+    fn is_own(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
+    }
+}
+
+impl AsFd for Own {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A job may have made a descriptor non-blocking: then this waits instead. The watcher ends it if the parent is gone.
+fn wait_for(fd: &Own, what: nix::poll::PollFlags) {
+    let _ = nix::poll::poll(&mut [nix::poll::PollFd::new(fd.as_fd(), what)], nix::poll::PollTimeout::NONE);
+}
+
+/// Moves a descriptor out of the way of programs' usual numbers, and keeps it from programs that jobs start.
+pub(crate) fn move_high(fd: OwnedFd, above: RawFd) -> io::Result<OwnedFd> {
+    let moved = File::from(fd);
+    let high = nix::fcntl::fcntl(&moved, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(above));
+    match high {
+        // SAFETY: F_DUPFD_CLOEXEC has just made this descriptor, nobody else knows it.
+        Ok(high) => Ok(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(high) }),
+        Err(_) => {
+            // No number free up there: it stays where it is.
+            nix::fcntl::fcntl(&moved, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+            debug_assert!(moved.as_raw_fd() >= 3);
+            Ok(moved.into())
+        }
+    }
+}
+
+/// The parent is gone: ends the worker and everything that its jobs have started and that is still in its group.
+pub(crate) fn end_group() -> ! {
+    let _ = nix::sys::signal::killpg(nix::unistd::getpgrp(), nix::sys::signal::Signal::SIGKILL);
+    exit_now(EXIT_PROTOCOL)
+}
+
+/// Ends this process without running anything that user code has registered.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` takes any number and does not return.
+    unsafe { libc::_exit(code) }
+}

@@ -1,0 +1,338 @@
+//! The shared mapping of one worker and its parent: claims, notes about what runs, and the worker's out-buffer.
+//!
+//! It is what makes blame and withdrawal exact and results outlive their worker:
+//!
+//! - Each run in flight has a slot with two numbers, `claimed` and `end`. The worker raises `claimed` before it runs
+//!   items, the parent lowers `end` to take items back, each by compare-and-swap on the one word. So an item
+//!   is either run or withdrawn, never both.
+//! - `current` names the item that is running. A worker that dies is charged with that one, or with none.
+//! - Results are put into the out-buffer and become valid by raising `committed`, a position in the stream of all
+//!   bytes that the worker ever sends. Whatever the worker had not written to the pipe when it died, the parent
+//!   takes from here: the bytes from the position where its own reading ended.
+//!
+//! Everything is an atomic, so that neither side can be made to break Rust's rules by what the other writes. The
+//! parent believes nothing that it reads here: it compares it with what it knows, or it only uses it as a hint.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+/// Runs that may be in flight at a time; a run's slot is its sequence number modulo this.
+pub const SLOTS: usize = 256;
+/// Bytes of the out-buffer.
+pub const OUT: usize = 64 << 10;
+/// Items in one run at most: both numbers of a slot have 20 bits.
+pub const MAX_RUN: u32 = (1 << 20) - 1;
+/// Bytes of the whole mapping.
+pub const PAGE: usize = CONTROL + OUT;
+
+const CONTROL: usize = 4096;
+const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
+/// Raised with every change to frames or to this page.
+pub const PROTOCOL: u32 = 1;
+
+/// What a worker says about its own end before it ends, in [`Page::last_words`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LastWords {
+    /// Nothing: it did not end by itself.
+    None = 0,
+    /// A job closed or replaced a descriptor of the protocol.
+    DescriptorLost = 1,
+    /// The parent's stream did not make sense.
+    BadStream = 2,
+    /// A job forked and the copy came back from the job.
+    Forked = 3,
+}
+
+#[repr(C)]
+struct Control {
+    magic: AtomicU64,
+    protocol: AtomicU32,
+    parent: AtomicU32,
+    /// Parent: the job that runs is asked to stop.
+    stop: AtomicU32,
+    /// Worker: see [`LastWords`].
+    last_words: AtomicU32,
+    /// Worker: run frames it has taken out of the pipe.
+    consumed: AtomicU32,
+    /// Worker: the item that runs, as run number and index, or [`NOTHING`].
+    current: AtomicU64,
+    /// Worker: stream position behind the last result that counts.
+    committed: AtomicU64,
+    /// Worker: stream position of the out-buffer's first byte.
+    base: AtomicU64,
+    /// Both: `tag:24 end:20 claimed:20`.
+    slots: [AtomicU64; SLOTS],
+}
+
+const _: () = assert!(size_of::<Control>() <= CONTROL);
+const NOTHING: u64 = u64::MAX;
+
+/// One side's view of the mapping.
+#[derive(Debug)]
+pub struct Page {
+    map: MmapRaw,
+}
+
+/// A slot's word taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    tag: u32,
+    end: u32,
+    claimed: u32,
+}
+
+impl Slot {
+    fn unpack(word: u64) -> Slot {
+        Slot { tag: (word >> 40) as u32, end: (word >> 20) as u32 & MAX_RUN, claimed: word as u32 & MAX_RUN }
+    }
+
+    fn pack(self) -> u64 {
+        (self.tag as u64) << 40 | (self.end as u64) << 20 | self.claimed as u64
+    }
+
+    /// The part of a run's number that its slot keeps.
+    fn tag(run: u32) -> u32 {
+        run & 0xFF_FFFF
+    }
+}
+
+impl Page {
+    /// Maps a file that is [`PAGE`] bytes long, as the parent does for a new worker.
+    pub fn create(file: &File, parent: u32) -> std::io::Result<Page> {
+        let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file)? };
+        let control = page.control();
+        control.current.store(NOTHING, Ordering::Relaxed);
+        control.parent.store(parent, Ordering::Relaxed);
+        control.protocol.store(PROTOCOL, Ordering::Relaxed);
+        control.magic.store(MAGIC, Ordering::Release);
+        Ok(page)
+    }
+
+    /// Maps the file that a parent has prepared; `None` if it is no such file.
+    pub fn open(file: &File) -> Option<Page> {
+        if file.metadata().ok()?.len() != PAGE as u64 {
+            return None;
+        }
+        let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file).ok()? };
+        let control = page.control();
+        let ours = control.magic.load(Ordering::Acquire) == MAGIC;
+        (ours && control.protocol.load(Ordering::Relaxed) == PROTOCOL).then_some(page)
+    }
+
+    fn control(&self) -> &Control {
+        // SAFETY: the mapping is page-aligned, longer than `Control` and lives as long as `self`; the file cannot
+        // shrink (sealed, or private to the two processes), and every field is an atomic, for which any bits are valid.
+        unsafe { &*self.map.as_ptr().cast::<Control>() }
+    }
+
+    fn out(&self) -> &[AtomicU8] {
+        // SAFETY: as in `control`; the range behind `CONTROL` lies within the mapping of `PAGE` bytes.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(CONTROL).cast::<AtomicU8>(), OUT) }
+    }
+
+    /// The parent's process id, as it sees itself.
+    pub fn parent(&self) -> u32 {
+        self.control().parent.load(Ordering::Relaxed)
+    }
+
+    // ---- claims ----
+
+    /// Parent: opens the slot of a run before its frame is sent.
+    pub fn open_run(&self, run: u32, items: u32) {
+        assert!(items <= MAX_RUN, "a run of {items} items");
+        let slot = Slot { tag: Slot::tag(run), end: items, claimed: 0 };
+        self.slot(run).store(slot.pack(), Ordering::Release);
+    }
+
+    /// Worker: takes up to `want` more items of a run; `None` when there is nothing left to take.
+    pub fn claim(&self, run: u32, want: u32) -> Option<Range<u32>> {
+        self.change(run, |slot| {
+            let end = slot.end.min(slot.claimed.saturating_add(want));
+            (slot.claimed < end).then_some((Slot { claimed: end, ..slot }, slot.claimed..end))
+        })
+    }
+
+    /// Parent: takes back up to `most` items from a run's end that nobody has claimed.
+    pub fn withdraw(&self, run: u32, most: u32) -> Option<Range<u32>> {
+        self.change(run, |slot| {
+            let end = slot.claimed.max(slot.end.saturating_sub(most));
+            (end < slot.end).then_some((Slot { end, ..slot }, end..slot.end))
+        })
+    }
+
+    /// Parent: how many items of a run have been claimed; `None` if the slot does not hold that run.
+    pub fn claimed(&self, run: u32) -> Option<u32> {
+        let slot = Slot::unpack(self.slot(run).load(Ordering::Acquire));
+        (slot.tag == Slot::tag(run)).then_some(slot.claimed)
+    }
+
+    fn change(&self, run: u32, step: impl Fn(Slot) -> Option<(Slot, Range<u32>)>) -> Option<Range<u32>> {
+        let word = self.slot(run);
+        let mut old = word.load(Ordering::Acquire);
+        loop {
+            let slot = Slot::unpack(old);
+            if slot.tag != Slot::tag(run) {
+                return None;
+            }
+            let (new, range) = step(slot)?;
+            match word.compare_exchange_weak(old, new.pack(), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(range),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    fn slot(&self, run: u32) -> &AtomicU64 {
+        &self.control().slots[run as usize % SLOTS]
+    }
+
+    // ---- notes ----
+
+    /// Worker: says that it has taken one more run out of the pipe.
+    pub fn note_consumed(&self, runs: u32) {
+        self.control().consumed.store(runs, Ordering::Release);
+    }
+
+    /// Parent: run frames that the worker says it has taken out of the pipe.
+    pub fn consumed(&self) -> u32 {
+        self.control().consumed.load(Ordering::Acquire)
+    }
+
+    /// Worker: names the item that runs from now on.
+    pub fn note_current(&self, run: u32, item: u32) {
+        self.control().current.store((run as u64) << 32 | item as u64, Ordering::Release);
+    }
+
+    /// Parent: the item that the worker ran last, as run number and index.
+    pub fn current(&self) -> Option<(u32, u32)> {
+        match self.control().current.load(Ordering::Acquire) {
+            NOTHING => None,
+            word => Some(((word >> 32) as u32, word as u32)),
+        }
+    }
+
+    /// Parent: asks the job that runs to stop, or takes that back.
+    pub fn ask_to_stop(&self, stop: bool) {
+        self.control().stop.store(stop as u32, Ordering::Release);
+    }
+
+    /// Worker: whether the parent asks the job to stop.
+    pub fn asked_to_stop(&self) -> bool {
+        self.control().stop.load(Ordering::Acquire) != 0
+    }
+
+    /// Worker: says why it is about to end.
+    pub fn say_last(&self, words: LastWords) {
+        self.control().last_words.store(words as u32, Ordering::Release);
+    }
+
+    /// Parent: why the worker ended, in its own words.
+    pub fn last_words(&self) -> LastWords {
+        match self.control().last_words.load(Ordering::Acquire) {
+            1 => LastWords::DescriptorLost,
+            2 => LastWords::BadStream,
+            3 => LastWords::Forked,
+            _ => LastWords::None,
+        }
+    }
+
+    // ---- the out-buffer ----
+
+    /// Worker: copies bytes into the out-buffer at `at`; they count once [`commit`](Self::commit) says so.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn put(&self, at: usize, bytes: &[u8]) {
+        let room = &self.out()[at..at + bytes.len()];
+        // SAFETY: `room` has exactly `bytes.len()` bytes and cannot overlap a slice of the worker's own. The worker
+        // alone writes here, under its out-buffer's lock; the parent reads only when the worker is dead.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().cast::<u8>().cast_mut(), bytes.len()) }
+    }
+
+    /// Worker: bytes that it has put in before, to write them to the pipe.
+    pub fn written(&self, range: Range<usize>) -> &[u8] {
+        let bytes = &self.out()[range];
+        // SAFETY: only the worker writes here, and whoever reads a range holds the lock that writing takes too.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
+    }
+
+    /// Worker: all bytes of its stream up to `position` count from now on.
+    pub fn commit(&self, position: u64) {
+        self.control().committed.store(position, Ordering::Release);
+    }
+
+    /// Worker: the out-buffer begins at `position` of its stream from now on.
+    pub fn rebase(&self, position: u64) {
+        self.control().base.store(position, Ordering::Release);
+    }
+
+    /// Parent, of a dead worker: a copy of the bytes that count behind position `from` of its stream.
+    ///
+    /// `None` if what the page says cannot be.
+    pub fn unread(&self, from: u64) -> Option<Vec<u8>> {
+        let control = self.control();
+        let (base, committed) = (control.base.load(Ordering::Acquire), control.committed.load(Ordering::Acquire));
+        if committed <= from {
+            return Some(Vec::new());
+        }
+        let start = usize::try_from(from.checked_sub(base)?).ok()?;
+        let end = usize::try_from(committed.checked_sub(base)?).ok()?;
+        Some(self.out().get(start..end)?.iter().map(|byte| byte.load(Ordering::Relaxed)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn page() -> Page {
+        let path = std::env::temp_dir().join(format!("sidestep-page-{:?}", std::thread::current().id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(PAGE as u64).unwrap();
+        Page::create(&file, 1).unwrap()
+    }
+
+    #[test]
+    fn an_item_is_claimed_or_withdrawn_never_both() {
+        let page = Arc::new(page());
+        for run in 0..2000u32 {
+            page.open_run(run, 64);
+            let worker = std::thread::spawn({
+                let page = page.clone();
+                move || std::iter::from_fn(|| page.claim(run, 3)).flatten().collect::<Vec<_>>()
+            });
+            let mut back: Vec<u32> = std::iter::from_fn(|| page.withdraw(run, 2)).flatten().collect();
+            back.extend(worker.join().unwrap());
+            back.sort_unstable();
+            assert_eq!(back, (0..64).collect::<Vec<_>>(), "run {run}");
+        }
+    }
+
+    #[test]
+    fn a_slot_of_another_run_is_left_alone() {
+        let page = page();
+        page.open_run(5, 10);
+        assert_eq!(page.claim(5 + SLOTS as u32, 1), None);
+        assert_eq!(page.withdraw(5 + SLOTS as u32, 1), None);
+        assert_eq!(page.claimed(5), Some(0));
+    }
+
+    #[test]
+    fn what_counts_and_was_not_read_is_found() {
+        let page = page();
+        page.rebase(1000);
+        page.put(0, b"abcdef");
+        page.commit(1006);
+        assert_eq!(page.unread(1002).unwrap(), b"cdef");
+        assert_eq!(page.unread(1006).unwrap(), b"");
+        assert_eq!(page.unread(999), None, "before the buffer's begin");
+        page.commit(u64::MAX);
+        assert_eq!(page.unread(1002), None, "a scribbled page is no reason to panic");
+    }
+}

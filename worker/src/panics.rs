@@ -1,0 +1,93 @@
+//! A job's panic becomes a [`Fault`], and the worker lives on.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+
+use crate::wire::Fault;
+
+thread_local! {
+    /// Set while a job runs on this thread: where the hook leaves what it saw.
+    static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Seen {
+    location: String,
+    backtrace: String,
+}
+
+/// Makes panics of jobs silent; all others are reported as before. With `panic=abort` none is silent: the text on
+/// stderr is then all that the parent can learn.
+pub(crate) fn install_hook() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if cfg!(panic = "unwind") && CATCHING.get() { note(info) } else { before(info) }
+    }));
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => backtrace.to_string(),
+        _ => String::new(),
+    };
+    SEEN.set(Some(Seen { location: info.location().map(ToString::to_string).unwrap_or_default(), backtrace }));
+}
+
+/// Runs `job`; a panic in it is its outcome.
+pub(crate) fn catch(job: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+    CATCHING.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(job));
+    CATCHING.set(false);
+    outcome.unwrap_or_else(|payload| {
+        let seen = SEEN.take();
+        let (location, backtrace) = seen.map(|seen| (seen.location, seen.backtrace)).unwrap_or_default();
+        Err(Fault::Panicked { message: message_of(payload), location, backtrace })
+    })
+}
+
+/// What a panic said. A payload that is no text is not dropped: its drop could panic again.
+pub fn message_of(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<&'static str>() {
+        Ok(text) => (*text).to_owned(),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => {
+                std::mem::forget(payload);
+                "a value that is no text".to_owned()
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(job: impl FnOnce()) -> String {
+        let outcome = catch(|| {
+            job();
+            Ok(())
+        });
+        match outcome {
+            Err(Fault::Panicked { message, .. }) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_payload_has_a_message() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+        assert_eq!(message(|| panic!("plain")), "plain");
+        assert_eq!(message(|| panic!("with {}", 1)), "with 1");
+        assert_eq!(message(|| std::panic::panic_any(42u32)), "a value that is no text");
+        assert_eq!(message(|| std::panic::panic_any(Bomb)), "a value that is no text");
+    }
+}

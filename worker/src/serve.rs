@@ -1,0 +1,228 @@
+//! The worker's main loop: take a run, run its items, commit each result.
+
+use std::os::unix::ffi::OsStringExt;
+use std::time::Instant;
+
+use crate::codec::{self, MAX_BODY};
+use crate::context::{self, Context};
+use crate::frame::{Assembler, Kind, duration_code};
+use crate::link::Link;
+use crate::marks::Marks;
+use crate::page::{LastWords, PROTOCOL};
+use crate::panics;
+use crate::registry::Table;
+use crate::wire::{Encoding, Fault, Hello, NamedCall, RunHeader, Setup, take_piece};
+use crate::{build, watcher};
+
+/// A worker claims about this much work at a time, in nanoseconds.
+const CLAIM: u64 = 50_000;
+/// And no more items than these.
+const CLAIM_ITEMS: u32 = 1024;
+/// A buffer for results that has grown beyond this is given back.
+const KEEP: usize = 1 << 20;
+
+/// Serves jobs until the parent says goodbye or is gone.
+pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
+    own_signals();
+    panics::install_hook();
+    if watcher::start(link).is_err() {
+        link.end(LastWords::None);
+    }
+    let hello = Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
+    let mut body = Vec::new();
+    if codec::encode(&hello, &mut body).is_err() {
+        link.end(LastWords::None);
+    }
+    link.send(Kind::Hello, 0, &body);
+    let mut server = Server {
+        link,
+        table,
+        slot: 0,
+        runs: 0,
+        result: body,
+        pace: vec![0; table.infos().len()],
+        finalizer: None,
+        marks: None,
+    };
+    let mut input = Assembler::new();
+    loop {
+        link.receive(&mut input);
+        match input.next() {
+            Ok(Some((header, body))) => server.take(header.kind, body),
+            Ok(None) => {}
+            Err(_) => link.end(LastWords::BadStream),
+        }
+    }
+}
+
+/// Programs that jobs start are to find default signal handling. Rust's runtime ignores SIGPIPE, and what is ignored
+/// stays so across exec; a handler that does nothing does not.
+fn own_signals() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: a handler that does nothing is safe at any moment.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+}
+
+struct Server {
+    link: &'static Link,
+    table: &'static Table,
+    slot: u32,
+    /// Run frames taken so far.
+    runs: u32,
+    /// Where results are encoded.
+    result: Vec<u8>,
+    /// What an item of each job has cost of late, in nanoseconds; 0 if unknown.
+    pace: Vec<u64>,
+    finalizer: Option<NamedCall>,
+    marks: Option<Marks>,
+}
+
+impl Server {
+    fn take(&mut self, kind: Kind, body: &[u8]) {
+        match kind {
+            Kind::Run => self.run(body),
+            Kind::Setup => self.set_up(body),
+            Kind::Bye => self.leave(),
+            Kind::Hello | Kind::Ready | Kind::Done | Kind::Fault => self.link.end(LastWords::BadStream),
+        }
+    }
+
+    fn set_up(&mut self, body: &[u8]) {
+        let Ok(setup) = codec::decode::<Setup>(body) else { self.link.end(LastWords::BadStream) };
+        self.slot = setup.slot;
+        self.finalizer = setup.finalizer;
+        let outcome = self.prepare(setup.directory, setup.initializer);
+        self.marks = setup.marks.and_then(|mark| Marks::new(mark).ok());
+        self.result.clear();
+        if codec::encode(&outcome, &mut self.result).is_err() {
+            self.link.end(LastWords::None);
+        }
+        self.link.send(Kind::Ready, 0, &self.result);
+    }
+
+    /// The directory first: the initializer may use it.
+    fn prepare(&mut self, directory: Option<Vec<u8>>, initializer: Option<NamedCall>) -> Result<(), Fault> {
+        if let Some(directory) = directory {
+            let directory = std::ffi::OsString::from_vec(directory);
+            std::env::set_current_dir(&directory).map_err(|error| Fault::Panicked {
+                message: format!("cannot work in {}: {error}", directory.display()),
+                location: String::new(),
+                backtrace: String::new(),
+            })?;
+        }
+        initializer.map_or(Ok(()), |call| self.call_named(&call))
+    }
+
+    /// Runs an initializer or a finalizer: its `Err` counts as much as its panic.
+    fn call_named(&mut self, call: &NamedCall) -> Result<(), Fault> {
+        let job = self.table.number_named(&call.name).ok_or_else(|| Fault::NotRegistered(call.name.clone()))?;
+        let (table, result) = (self.table, &mut self.result);
+        result.clear();
+        panics::catch(|| table.serve(job, Encoding::Binary, &call.args, result))?;
+        // A `Result` begins with its variant; 1 is `Err`.
+        let is_result = self.table.info(job).is_some_and(|info| info.output.starts_with("Result<"));
+        if is_result && result.first_chunk::<4>() == Some(&1u32.to_le_bytes()) {
+            let message = match codec::decode::<(u32, crate::Failure)>(result) {
+                Ok((_, failure)) => format!("{failure:#}"),
+                Err(_) => match codec::decode::<(u32, String)>(result) {
+                    Ok((_, text)) => text,
+                    Err(_) => format!("\"{}\" returned an Err", call.name),
+                },
+            };
+            return Err(Fault::Panicked { message, location: String::new(), backtrace: String::new() });
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, body: &[u8]) {
+        let Some((header, mut rest)) = RunHeader::read(body) else { self.link.end(LastWords::BadStream) };
+        if header.run != self.runs {
+            self.link.end(LastWords::BadStream);
+        }
+        self.runs = self.runs.wrapping_add(1);
+        self.link.page.note_consumed(self.runs);
+        let mut next = 0;
+        loop {
+            let pace = self.pace.get(header.job as usize).copied().unwrap_or(0);
+            let want = CLAIM.checked_div(pace).map_or(1, |items| items.clamp(1, CLAIM_ITEMS as u64) as u32);
+            let Some(claimed) = self.link.page.claim(header.run, want) else { break };
+            if claimed.start != next {
+                self.link.end(LastWords::BadStream);
+            }
+            next = claimed.end;
+            let begin = Instant::now();
+            for item in claimed.clone() {
+                let Some(args) = take_piece(&mut rest) else { self.link.end(LastWords::BadStream) };
+                self.item(&header, item, args, claimed.len() > 1, begin);
+            }
+            let end = Instant::now();
+            self.note_pace(header.job, (end - begin).as_nanos() as u64 / claimed.len() as u64);
+            flush_standard_output();
+            self.link.pause(end);
+        }
+    }
+
+    /// Runs one item and commits its result. A lone item's duration is its own, one of many has their average.
+    fn item(&mut self, header: &RunHeader, item: u32, args: &[u8], one_of_many: bool, begin: Instant) {
+        let id = header.first_id + u64::from(item);
+        self.link.page.note_current(header.run, item);
+        context::set(Some(Context { id, attempt: header.attempt, slot: self.slot }));
+        if let Some(marks) = &self.marks {
+            marks.begin(id);
+        }
+        if self.result.capacity() > KEEP {
+            self.result = Vec::new();
+        }
+        self.result.clear();
+        let (table, result) = (self.table, &mut self.result);
+        let outcome = panics::catch(|| table.serve(header.job, header.encoding, args, result));
+        context::set(None);
+        if let Some(marks) = &self.marks {
+            flush_standard_output();
+            marks.end();
+        }
+        let nanos = match one_of_many {
+            true => self.pace[header.job as usize],
+            false => begin.elapsed().as_nanos() as u64,
+        };
+        match outcome {
+            Ok(()) if self.result.len() <= MAX_BODY => self.link.send(Kind::Done, duration_code(nanos), &self.result),
+            Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos),
+            Err(fault) => self.fault(&fault, nanos),
+        }
+    }
+
+    fn fault(&mut self, fault: &Fault, nanos: u64) {
+        self.result.clear();
+        if codec::encode(fault, &mut self.result).is_err() {
+            self.link.end(LastWords::None);
+        }
+        self.link.send(Kind::Fault, duration_code(nanos), &self.result);
+    }
+
+    fn note_pace(&mut self, job: u32, nanos: u64) {
+        if let Some(pace) = self.pace.get_mut(job as usize) {
+            *pace = if *pace == 0 { nanos.max(1) } else { (*pace * 3 + nanos) / 4 + 1 };
+        }
+    }
+
+    /// The parent has no more for us: the finalizer runs, what was printed is written, the process ends.
+    fn leave(&mut self) -> ! {
+        if let Some(call) = self.finalizer.take()
+            && let Err(fault) = self.call_named(&call)
+        {
+            eprintln!("sidestep: the finalizer \"{}\" failed: {fault:?}", call.name);
+        }
+        self.link.flush();
+        std::process::exit(0)
+    }
+}
+
+/// What a job has printed and the standard library still holds would else be lost with a later crash, or be taken
+/// for a later job's.
+fn flush_standard_output() {
+    use std::io::Write;
+    let _ = std::io::stdout().flush();
+}

@@ -1,0 +1,215 @@
+//! The bodies of frames.
+//!
+//! A run's body is laid out by hand, because it is the hot path and its arguments must not be copied:
+//!
+//! ```text
+//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | 3 zero bytes
+//!   then for each item:  length u32 | its arguments
+//! ```
+//!
+//! All other bodies are serde types, encoded by the [codec](crate::codec).
+
+use serde::{Deserialize, Serialize};
+
+/// How a job's arguments and its result are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Encoding {
+    /// bincode, through the codec.
+    Binary = 0,
+    /// JSON: the arguments are an array. The result's first byte tells a value (0) from a job's own `Err` (1).
+    Json = 1,
+    /// Text: each argument is `length u32 | bytes`. The result is as in `Json`, as a person would write it.
+    Text = 2,
+}
+
+/// The fixed part of a run's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunHeader {
+    /// The run's number among all of its worker, from 0.
+    pub run: u32,
+    /// The job's place in the worker's table.
+    pub job: u32,
+    /// How many items follow.
+    pub items: u32,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The first item's id; the others follow.
+    pub first_id: u64,
+    /// How arguments and results are written.
+    pub encoding: Encoding,
+}
+
+impl RunHeader {
+    /// Bytes of it.
+    pub const LEN: usize = 28;
+
+    /// Appends it to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for number in [self.run, self.job, self.items, self.attempt] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&self.first_id.to_le_bytes());
+        out.extend_from_slice(&[self.encoding as u8, 0, 0, 0]);
+    }
+
+    /// Takes it off the front of a body.
+    pub fn read(body: &[u8]) -> Option<(RunHeader, &[u8])> {
+        let (head, rest) = body.split_first_chunk::<{ RunHeader::LEN }>()?;
+        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let encoding = match head[24] {
+            0 => Encoding::Binary,
+            1 => Encoding::Json,
+            2 => Encoding::Text,
+            _ => return None,
+        };
+        let first_id = u64::from(number(16)) | u64::from(number(20)) << 32;
+        let header =
+            RunHeader { run: number(0), job: number(4), items: number(8), attempt: number(12), first_id, encoding };
+        Some((header, rest))
+    }
+}
+
+/// Takes a length-prefixed piece off the front of `bytes`.
+pub fn take_piece<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    *bytes = rest;
+    Some(piece)
+}
+
+/// Appends a length-prefixed piece.
+pub fn push_piece(out: &mut Vec<u8>, piece: &[u8]) {
+    out.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+    out.extend_from_slice(piece);
+}
+
+/// A job called by name: how initializers and finalizers travel, before the parent knows the worker's numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedCall {
+    /// The job's name.
+    pub name: String,
+    /// Its arguments, in [`Encoding::Binary`].
+    pub args: Vec<u8>,
+}
+
+/// Parent to worker, first of all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The worker's place in its pool.
+    pub slot: u32,
+    /// Where the worker is to work; the bytes of a path.
+    pub directory: Option<Vec<u8>>,
+    /// Runs once before any job.
+    pub initializer: Option<NamedCall>,
+    /// Runs once when the worker ends in good order.
+    pub finalizer: Option<NamedCall>,
+    /// The two outputs are captured: mark where each job's part of them begins and ends.
+    pub marks: Option<Mark>,
+}
+
+/// What a worker writes into a captured output around each job's part of it.
+///
+/// It is a nonce of the worker's own, so that no job prints it by chance, then the job's id, or [`Mark::END`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Random, made by the parent for each worker.
+    pub nonce: [u8; 16],
+}
+
+impl Mark {
+    /// Bytes of a mark in the stream.
+    pub const LEN: usize = 24;
+    /// Stands for "between jobs".
+    pub const END: u64 = u64::MAX;
+
+    /// The bytes that say "from here on it belongs to `id`".
+    pub fn bytes(&self, id: u64) -> [u8; Mark::LEN] {
+        let mut bytes = [0; Mark::LEN];
+        bytes[..16].copy_from_slice(&self.nonce);
+        bytes[16..].copy_from_slice(&id.to_le_bytes());
+        bytes
+    }
+}
+
+/// Worker to parent, first of all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`](crate::page::PROTOCOL); first, so that any version can read it.
+    pub protocol: u32,
+    /// Which build of which program this is.
+    pub build: String,
+    /// The worker's jobs, in the order of their numbers.
+    pub jobs: Vec<JobInfo>,
+}
+
+/// What a job looks like from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    pub args: Vec<ArgInfo>,
+    /// Its result's type, without module paths.
+    pub output: String,
+    /// A hash of name, argument types and result type with their full paths.
+    pub signature: u64,
+    /// Its doc comment.
+    pub doc: String,
+}
+
+/// One argument of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArgInfo {
+    /// Its name in the source; empty if the job was registered without the macro.
+    pub name: String,
+    /// Its type, without module paths.
+    pub ty: String,
+}
+
+/// Why an item has no result although its worker lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The job panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+        /// The backtrace, if one was asked for (`RUST_BACKTRACE`).
+        backtrace: String,
+    },
+    /// The arguments do not decode.
+    Decode(String),
+    /// The result does not encode.
+    Encode(String),
+    /// The result is larger than a frame may be, in bytes.
+    TooLarge(u64),
+    /// There is no such job.
+    NotRegistered(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool) {
+            let encoding = if text { Encoding::Text } else { Encoding::Binary };
+            let header = RunHeader { run, job, items, attempt, first_id, encoding };
+            let mut bytes = Vec::new();
+            header.write(&mut bytes);
+            bytes.push(9);
+            prop_assert_eq!(RunHeader::read(&bytes), Some((header, &[9u8][..])));
+        }
+
+        #[test]
+        fn any_bytes_are_a_run_or_nothing(bytes: Vec<u8>) {
+            if let Some((_, mut rest)) = RunHeader::read(&bytes) {
+                while take_piece(&mut rest).is_some() {}
+            }
+        }
+    }
+}
