@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 /// A copy of the running image has the same one, also after the file was renamed or deleted.
 pub fn fingerprint() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let image = std::fs::metadata("/proc/self/exe")
-        .or_else(|_| std::env::current_exe().and_then(std::fs::metadata));
+    let image =
+        std::fs::metadata("/proc/self/exe").or_else(|_| std::env::current_exe().and_then(std::fs::metadata));
     match image {
         Ok(file) => format!(
             "{version}-{:x}-{:x}-{:x}-{:x}.{:09}",

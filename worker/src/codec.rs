@@ -119,7 +119,9 @@ mod tests {
     fn left_over_bytes_are_refused() {
         let mut bytes = bytes_of(&7u32);
         bytes.push(0);
-        assert!(matches!(decode::<u32>(&bytes), Err(CodecError::Invalid(what)) if what.contains("left over")));
+        assert!(
+            matches!(decode::<u32>(&bytes), Err(CodecError::Invalid(what)) if what.contains("left over"))
+        );
     }
 
     #[test]

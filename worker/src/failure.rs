@@ -92,7 +92,11 @@ impl Error for Link {
 
 impl From<Failure> for Link {
     fn from(failure: Failure) -> Link {
-        let cause = failure.causes.into_iter().rev().fold(None, |cause, message| Some(Box::new(Link { message, cause })));
+        let cause = failure
+            .causes
+            .into_iter()
+            .rev()
+            .fold(None, |cause, message| Some(Box::new(Link { message, cause })));
         Link { message: failure.message, cause }
     }
 }
@@ -115,7 +119,10 @@ mod tests {
 
     #[test]
     fn the_chain_of_causes_survives_both_ways() {
-        let link = Link { message: "inner".into(), cause: Some(Box::new(Link { message: "root".into(), cause: None })) };
+        let link = Link {
+            message: "inner".into(),
+            cause: Some(Box::new(Link { message: "root".into(), cause: None })),
+        };
         let failure = Failure::from(Link { message: "outer".into(), cause: Some(Box::new(link)) });
         assert_eq!(failure.chain().collect::<Vec<_>>(), ["outer", "inner", "root"]);
         assert_eq!(format!("{failure} | {failure:#}"), "outer | outer: inner: root");

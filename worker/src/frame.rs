@@ -10,6 +10,8 @@
 //! the limit before anything is allocated for it. Bodies have no checksum: a pipe inside one kernel does not flip
 //! bits, and a worker gone mad would compute a right one.
 
+use std::ops::Range;
+
 use crate::codec::MAX_BODY;
 
 /// Bytes of a header.
@@ -81,7 +83,10 @@ pub struct Header {
 fn check(len: u32, kind: u8, aux: u8, number: u64) -> u16 {
     let low = len as u16;
     let high = (len >> 16) as u16;
-    low ^ high.rotate_left(5) ^ u16::from_le_bytes([kind, aux]).rotate_left(11) ^ (number as u16).rotate_left(3) ^ 0x5D57
+    low ^ high.rotate_left(5)
+        ^ u16::from_le_bytes([kind, aux]).rotate_left(11)
+        ^ (number as u16).rotate_left(3)
+        ^ 0x5D57
 }
 
 impl Header {
@@ -188,6 +193,12 @@ impl Assembler {
     /// The next whole frame, if all of its bytes are here.
     #[expect(clippy::should_implement_trait, reason = "it borrows from self, which an Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<(Header, &[u8])>, FrameError> {
+        let frame = self.next_range()?;
+        Ok(frame.map(|(header, body)| (header, self.bytes(body))))
+    }
+
+    /// [`next`](Self::next), with the place of the body: it stays there until the next [`room`](Self::room).
+    pub fn next_range(&mut self) -> Result<Option<(Header, Range<usize>)>, FrameError> {
         let Some(header) = self.header()? else { return Ok(None) };
         let whole = HEADER + header.len as usize;
         if self.waiting() < whole {
@@ -196,7 +207,12 @@ impl Assembler {
         let body = self.start + HEADER..self.start + whole;
         self.start += whole;
         self.number += 1;
-        Ok(Some((header, &self.buffer[body])))
+        Ok(Some((header, body)))
+    }
+
+    /// The body at a place that [`next_range`](Self::next_range) gave.
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.buffer[range]
     }
 
     fn header(&self) -> Result<Option<Header>, FrameError> {

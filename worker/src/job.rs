@@ -54,8 +54,23 @@ pub trait Job<Args>: Copy + Send + Sync + 'static {
     fn arg_types() -> Vec<(&'static str, String)>;
 }
 
+/// A tuple of 0 to 8 arguments, for jobs that are called by name.
+///
+/// You never implement it yourself.
+pub trait Arguments: Serialize {
+    /// The arguments' types, without module paths.
+    #[doc(hidden)]
+    fn types() -> Vec<String>;
+}
+
 macro_rules! job_for {
     ($($arg:ident),*) => {
+        impl<$($arg: Serialize),*> Arguments for ($($arg,)*) {
+            fn types() -> Vec<String> {
+                vec![$(short_type_name::<$arg>()),*]
+            }
+        }
+
         impl<F, R, $($arg),*> Job<($($arg,)*)> for F
         where
             F: Fn($($arg),*) -> R + Copy + Send + Sync + 'static,

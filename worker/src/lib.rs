@@ -10,9 +10,13 @@
 //! | [`wire`] | what is in the frames |
 //! | [`page`] | the shared mapping: claims, blame, results that outlive their worker |
 //! | [`registry`] | names, numbers and types of jobs |
+//! | `attribute` | what `#[job]` leaves in a binary |
 //! | `entry`, `serve` | from the start of a copy to its serve loop |
 //! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod attribute;
 #[doc(hidden)]
 pub mod build;
 mod bytes;
@@ -45,7 +49,7 @@ pub use bytes::Bytes;
 pub use context::{Context, context, try_context};
 pub use entry::{init, init_with};
 pub use failure::Failure;
-pub use job::Job;
+pub use job::{Arguments, Job};
 pub use registry::Registry;
 
 #[cfg(feature = "macros")]

@@ -42,7 +42,13 @@ impl Link {
         let link = Link {
             page,
             jobs: Own::new(jobs)?,
-            out: Mutex::new(Out { results: Own::new(results)?, number: 0, position: 0, used: 0, oldest: None }),
+            out: Mutex::new(Out {
+                results: Own::new(results)?,
+                number: 0,
+                position: 0,
+                used: 0,
+                oldest: None,
+            }),
             bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             armed: AtomicBool::new(false),
             pid: AtomicU32::new(std::process::id()),

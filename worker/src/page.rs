@@ -250,7 +250,9 @@ impl Page {
         let room = &self.out()[at..at + bytes.len()];
         // SAFETY: `room` has exactly `bytes.len()` bytes and cannot overlap a slice of the worker's own. The worker
         // alone writes here, under its out-buffer's lock; the parent reads only when the worker is dead.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().cast::<u8>().cast_mut(), bytes.len()) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().cast::<u8>().cast_mut(), bytes.len())
+        }
     }
 
     /// Worker: bytes that it has put in before, to write them to the pipe.
@@ -275,7 +277,8 @@ impl Page {
     /// `None` if what the page says cannot be.
     pub fn unread(&self, from: u64) -> Option<Vec<u8>> {
         let control = self.control();
-        let (base, committed) = (control.base.load(Ordering::Acquire), control.committed.load(Ordering::Acquire));
+        let (base, committed) =
+            (control.base.load(Ordering::Acquire), control.committed.load(Ordering::Acquire));
         if committed <= from {
             return Some(Vec::new());
         }

@@ -33,7 +33,10 @@ fn note(info: &PanicHookInfo<'_>) {
         BacktraceStatus::Captured => backtrace.to_string(),
         _ => String::new(),
     };
-    SEEN.set(Some(Seen { location: info.location().map(ToString::to_string).unwrap_or_default(), backtrace }));
+    SEEN.set(Some(Seen {
+        location: info.location().map(ToString::to_string).unwrap_or_default(),
+        backtrace,
+    }));
 }
 
 /// Runs `job`; a panic in it is its outcome.

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::OnceLock;
 
+#[cfg(feature = "macros")]
+use crate::attribute::JobDef;
 use crate::job::Job;
 use crate::wire::{ArgInfo, Encoding, Fault, JobInfo};
 
@@ -59,6 +61,17 @@ impl Registry {
 }
 
 impl Registry {
+    /// Adds what the `#[job]` attribute has found.
+    #[cfg(feature = "macros")]
+    pub(crate) fn define<F, Args>(mut self, def: &JobDef, f: F) -> Registry
+    where
+        F: Job<Args>,
+        Args: 'static,
+    {
+        self.entries.push(Entry::new(def.name.into(), def.arg_names, def.doc, f, def.file, def.line));
+        self
+    }
+
     /// Adds a function that gives way to another job of its name, with what the `#[job]` attribute would have found.
     #[doc(hidden)]
     #[track_caller]
@@ -87,14 +100,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new<F, Args>(
-        name: String,
-        arg_names: &[&str],
-        doc: &str,
-        f: F,
-        file: &'static str,
-        line: u32,
-    ) -> Entry
+    fn new<F, Args>(name: String, arg_names: &[&str], doc: &str, f: F, file: &'static str, line: u32) -> Entry
     where
         F: Job<Args>,
         Args: 'static,
@@ -110,8 +116,16 @@ impl Entry {
             .into_iter()
             .map(|(_, ty)| ArgInfo { name: names.next().copied().unwrap_or_default().to_owned(), ty })
             .collect();
-        let info = JobInfo { name, args, output: short_type_name::<F::Output>(), signature, doc: doc.to_owned() };
-        Entry { info, fallback: false, type_id: TypeId::of::<F>(), handler: Box::new(Typed(f, PhantomData)), file, line }
+        let info =
+            JobInfo { name, args, output: short_type_name::<F::Output>(), signature, doc: doc.to_owned() };
+        Entry {
+            info,
+            fallback: false,
+            type_id: TypeId::of::<F>(),
+            handler: Box::new(Typed(f, PhantomData)),
+            file,
+            line,
+        }
     }
 }
 
@@ -133,41 +147,6 @@ impl<F: Job<Args>, Args> Handler for Typed<F, Args> {
         self.0.serve(encoding, args, out)
     }
 }
-
-/// What the `#[job]` attribute leaves in the binary.
-#[cfg(feature = "macros")]
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct JobDef {
-    pub name: &'static str,
-    pub arg_names: &'static [&'static str],
-    pub doc: &'static str,
-    pub file: &'static str,
-    pub line: u32,
-    /// Adds the function to a registry under the data of this definition.
-    pub add: fn(&JobDef, Registry) -> Registry,
-}
-
-#[cfg(feature = "macros")]
-impl JobDef {
-    /// What `add` calls with the function.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn register<F, Args>(&self, mut registry: Registry, f: F) -> Registry
-    where
-        F: Job<Args>,
-        Args: 'static,
-    {
-        registry.entries.push(Entry::new(self.name.into(), self.arg_names, self.doc, f, self.file, self.line));
-        registry
-    }
-}
-
-/// Every `#[job]` of the binary.
-#[cfg(feature = "macros")]
-#[doc(hidden)]
-#[linkme::distributed_slice]
-pub static JOBS: [JobDef];
 
 /// The binary's jobs, sorted by name, so that both processes give them the same numbers.
 #[derive(Debug)]
@@ -197,7 +176,7 @@ impl std::fmt::Display for Duplicate {
 impl Table {
     pub(crate) fn new(registry: Registry) -> Result<Table, Duplicate> {
         #[cfg(feature = "macros")]
-        let registry = JOBS.iter().fold(registry, |registry, def| (def.add)(def, registry));
+        let registry = crate::attribute::JOBS.iter().fold(registry, |registry, def| (def.add)(def, registry));
         let mut entries = registry.entries;
         let own: HashSet<String> =
             entries.iter().filter(|entry| !entry.fallback).map(|entry| entry.info.name.clone()).collect();
@@ -232,7 +211,13 @@ impl Table {
     }
 
     /// Runs a job in this process.
-    pub(crate) fn serve(&self, job: u32, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(crate) fn serve(
+        &self,
+        job: u32,
+        encoding: Encoding,
+        args: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         match self.entries.get(job as usize) {
             Some(entry) => entry.handler.serve(encoding, args, out),
             None => Err(Fault::NotRegistered(format!("number {job}"))),
@@ -314,7 +299,10 @@ mod tests {
     #[test]
     fn a_fallback_gives_way() {
         let registry = Registry::new().fallback("add", &["a"], "", |x: u8| x).job("add", add);
-        assert_eq!(Table::new(registry).unwrap().infos().map(|info| info.args.len()).collect::<Vec<_>>(), [2]);
+        assert_eq!(
+            Table::new(registry).unwrap().infos().map(|info| info.args.len()).collect::<Vec<_>>(),
+            [2]
+        );
     }
 
     #[test]

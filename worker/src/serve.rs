@@ -28,7 +28,8 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
     if watcher::start(link).is_err() {
         link.end(LastWords::None);
     }
-    let hello = Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
+    let hello =
+        Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
     let mut body = Vec::new();
     if codec::encode(&hello, &mut body).is_err() {
         link.end(LastWords::None);
@@ -117,7 +118,8 @@ impl Server {
 
     /// Runs an initializer or a finalizer: its `Err` counts as much as its panic.
     fn call_named(&mut self, call: &NamedCall) -> Result<(), Fault> {
-        let job = self.table.number_named(&call.name).ok_or_else(|| Fault::NotRegistered(call.name.clone()))?;
+        let job =
+            self.table.number_named(&call.name).ok_or_else(|| Fault::NotRegistered(call.name.clone()))?;
         let (table, result) = (self.table, &mut self.result);
         result.clear();
         panics::catch(|| table.serve(job, Encoding::Binary, &call.args, result))?;
@@ -188,7 +190,9 @@ impl Server {
             false => begin.elapsed().as_nanos() as u64,
         };
         match outcome {
-            Ok(()) if self.result.len() <= MAX_BODY => self.link.send(Kind::Done, duration_code(nanos), &self.result),
+            Ok(()) if self.result.len() <= MAX_BODY => {
+                self.link.send(Kind::Done, duration_code(nanos), &self.result)
+            }
             Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos),
             Err(fault) => self.fault(&fault, nanos),
         }

@@ -27,7 +27,10 @@ static PARENT: AtomicI32 = AtomicI32::new(0);
 /// Starts the watcher. Until it runs, the end of the pipe is noticed by the main thread.
 pub(crate) fn start(link: &'static Link) -> std::io::Result<()> {
     PARENT.store(link.page.parent() as i32, Ordering::Relaxed);
-    std::thread::Builder::new().name("sidestep-watcher".into()).stack_size(64 << 10).spawn(move || watch(link))?;
+    std::thread::Builder::new()
+        .name("sidestep-watcher".into())
+        .stack_size(64 << 10)
+        .spawn(move || watch(link))?;
     Ok(())
 }
 

@@ -64,8 +64,14 @@ impl RunHeader {
             _ => return None,
         };
         let first_id = u64::from(number(16)) | u64::from(number(20)) << 32;
-        let header =
-            RunHeader { run: number(0), job: number(4), items: number(8), attempt: number(12), first_id, encoding };
+        let header = RunHeader {
+            run: number(0),
+            job: number(4),
+            items: number(8),
+            attempt: number(12),
+            first_id,
+            encoding,
+        };
         Some((header, rest))
     }
 }

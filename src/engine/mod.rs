@@ -1,0 +1,289 @@
+//! Owns the queue and the workers of one pool.
+//!
+//! | part | what |
+//! |---|---|
+//! | [`scheduler`] | decides, without any I/O |
+//! | `wires` | carries out what it decides |
+//! | `driver` | moves results, notices deaths, keeps time |
+//! | `turns` | who does that: a waiting caller, or the pool's thread |
+//! | `start`, `finish` | a worker's greeting; the pool's end |
+//! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
+//! | `callbacks` | users' callbacks, on threads of their own |
+//!
+//! There are two locks. `core` is held for microseconds, by whoever submits, cancels or brings results. `io` is held by
+//! the one who reads. Neither is held while anything of the user's runs, but for `Deserialize` of results (under
+//! `io`). Whoever needs both takes `io` first.
+
+mod args;
+mod callbacks;
+mod driver;
+mod finish;
+mod inbox;
+mod outbox;
+pub(crate) mod scheduler;
+mod sink;
+mod start;
+mod turns;
+mod wires;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sidestep_worker::wire::NamedCall;
+
+use crate::error::{JobError, PoolError};
+use crate::process::{Forwarder, Plan, Poller, SpawnError, Spawned, look_at_sigpipe, raise_descriptor_limit};
+
+pub(crate) use args::{Args, Batch};
+pub(crate) use callbacks::Callbacks;
+use driver::Io;
+use scheduler::{Counts, Phase, Scheduler, TaskKey, TaskSpec, Withdrawn, WorkerView};
+pub use sink::Captured;
+pub(crate) use sink::Sink;
+pub(crate) use start::JobTable;
+use start::Start;
+use turns::Turns;
+use wires::Wires;
+
+/// What a pool was built with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) workers: usize,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) initializer: Option<NamedCall>,
+    pub(crate) finalizer: Option<NamedCall>,
+    /// The bytes of a path.
+    pub(crate) directory: Option<Vec<u8>>,
+    /// The workers run this program's own image.
+    pub(crate) same_image: bool,
+    pub(crate) name: String,
+}
+
+/// One pool's engine.
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    core: Mutex<Core>,
+    /// The pool has started, or has finished.
+    changed: Condvar,
+    io: Mutex<Io>,
+    poller: Arc<Poller>,
+    turns: Turns,
+    /// The one who reads sleeps without a limit.
+    asleep: AtomicBool,
+    /// The pool is closed, terminated or broken: the one who reads looks whether anything is left.
+    ending: AtomicBool,
+    pub(crate) callbacks: Arc<Callbacks>,
+    forwarder: Option<Forwarder>,
+    arrivals: Mutex<Vec<Arrival>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A worker that was started, or was not.
+struct Arrival {
+    slot: usize,
+    generation: u32,
+    spawned: Result<Spawned, SpawnError>,
+}
+
+pub(crate) struct Core {
+    scheduler: Scheduler<Args, Arc<dyn Sink>>,
+    wires: Wires,
+    start: Start,
+    table: Option<Arc<JobTable>>,
+    /// Processes that were killed and could not be reaped in time.
+    unreaped: Vec<u32>,
+    /// All workers are gone and everything of the system's was given back.
+    finished: bool,
+}
+
+impl Engine {
+    /// Starts the workers; returns when each has a process and the first one serves.
+    pub(crate) fn start(config: Config) -> Result<Arc<Engine>, PoolError> {
+        look_at_sigpipe();
+        raise_descriptor_limit(config.workers);
+        let poller = Poller::new().map_err(|error| PoolError::Spawn { message: error.to_string() })?;
+        let poller = Arc::new(poller);
+        let forwarder = (config.plan.stderr == crate::Output::Inherit).then(|| {
+            let poller = poller.clone();
+            Forwarder::new(Arc::new(move || poller.wake()))
+        });
+        let engine = Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
+            core: Mutex::new(Core {
+                scheduler: Scheduler::new(),
+                wires: Wires::new(weak.clone()),
+                start: Start::Pending,
+                table: None,
+                unreaped: Vec::new(),
+                finished: false,
+            }),
+            changed: Condvar::new(),
+            io: Mutex::new(Io::default()),
+            poller,
+            turns: Turns::default(),
+            asleep: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            callbacks: Arc::default(),
+            forwarder,
+            arrivals: Mutex::default(),
+            thread: Mutex::default(),
+            config,
+        });
+        let background = engine.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("sidestep-{}", engine.config.name))
+            .spawn(move || background.run())
+            .map_err(|error| PoolError::Spawn { message: format!("no thread for the pool: {error}") })?;
+        engine.keep_thread(thread);
+        let workers = engine.config.workers;
+        engine.with(|core, now| core.scheduler.resize(workers, now, &mut core.wires));
+        engine.wait_for_start()?;
+        Ok(engine)
+    }
+
+    fn wait_for_start(self: &Arc<Self>) -> Result<(), PoolError> {
+        let mut core = self.core();
+        loop {
+            match &core.start {
+                Start::Failed(error) => {
+                    let error = error.clone();
+                    drop(core);
+                    self.end();
+                    return Err(error);
+                }
+                Start::Up if !core.scheduler.is_spawning() => return Ok(()),
+                Start::Up | Start::Pending => {}
+            }
+            core = self.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the core, then carries out what follows from it: writes, and outcomes to hand over.
+    fn with<R>(&self, work: impl FnOnce(&mut Core, Instant) -> R) -> R {
+        let mut core = self.core();
+        let result = work(&mut core, Instant::now());
+        core.wires.flush(&self.poller);
+        let deliveries = std::mem::take(&mut core.wires.deliveries);
+        drop(core);
+        if !deliveries.is_empty() {
+            for delivery in deliveries {
+                delivery.hand_over();
+            }
+            // One who reads may wait for just these.
+            self.poller.wake();
+        }
+        result
+    }
+
+    /// Has somebody move results who does not know yet that there will be some.
+    pub(crate) fn rouse(&self) {
+        if self.asleep.swap(false, Ordering::AcqRel) {
+            self.poller.wake();
+        }
+        self.turns.nudge();
+    }
+
+    /// On the spawner's thread, and maybe with the core locked: only takes note.
+    fn arrive(&self, slot: usize, generation: u32, spawned: Result<Spawned, SpawnError>) {
+        let arrival = Arrival { slot, generation, spawned };
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+        self.poller.wake();
+        self.turns.nudge();
+    }
+
+    // ---- tasks ----
+
+    /// Begins a task; `None` if the pool takes no more.
+    pub(crate) fn open_task(&self, sink: Arc<dyn Sink>, spec: TaskSpec) -> Option<TaskKey> {
+        self.core().scheduler.open_task(sink, spec)
+    }
+
+    /// Adds items to a task and gives the first one's id; `None` if they are no longer wanted.
+    pub(crate) fn push(&self, task: TaskKey, index: u64, count: u32, args: Args) -> Option<u64> {
+        self.with(|core, now| core.scheduler.push(task, index, count, args, now, &mut core.wires))
+    }
+
+    /// A task of one item: begins it, adds the item and ends its input.
+    pub(crate) fn submit(&self, sink: Arc<dyn Sink>, spec: TaskSpec, args: Args) -> Option<(TaskKey, u64)> {
+        self.with(|core, now| {
+            let task = core.scheduler.open_task(sink, spec)?;
+            let id = core.scheduler.push(task, 0, 1, args, now, &mut core.wires);
+            core.scheduler.finish_input(task, now, &mut core.wires);
+            Some((task, id?))
+        })
+    }
+
+    pub(crate) fn finish_input(&self, task: TaskKey) {
+        self.with(|core, now| core.scheduler.finish_input(task, now, &mut core.wires));
+    }
+
+    /// Counts items that could not be submitted as failed, and gives the first one's id.
+    pub(crate) fn count_failed(&self, count: u64) -> u64 {
+        self.core().scheduler.count_failed(count)
+    }
+
+    /// Withdraws what has not started of a task; with `kill` also what runs.
+    pub(crate) fn withdraw(&self, task: TaskKey, kill: bool) -> Withdrawn {
+        let withdrawn = self.with(|core, now| core.scheduler.withdraw(task, kill, now, &mut core.wires));
+        self.rouse();
+        withdrawn
+    }
+
+    // ---- what is asked ----
+
+    /// Whether what jobs print is kept.
+    pub(crate) fn captures(&self) -> bool {
+        let plan = &self.config.plan;
+        plan.stdout == crate::Output::Capture || plan.stderr == crate::Output::Capture
+    }
+
+    pub(crate) fn table(&self) -> Option<Arc<JobTable>> {
+        self.core().table.clone()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.core().scheduler.phase()
+    }
+
+    /// Why the pool is broken.
+    pub(crate) fn broken(&self) -> Option<PoolError> {
+        self.core().wires.broken.clone()
+    }
+
+    /// Counts, workers and durations of one moment.
+    pub(crate) fn snapshot(&self) -> (Counts, Vec<WorkerView>, Box<[u64; 256]>) {
+        let core = self.core();
+        (core.scheduler.counts(), core.scheduler.workers().collect(), Box::new(*core.scheduler.durations()))
+    }
+
+    /// What an item of a job has taken of late, in nanoseconds; 0 if nobody knows.
+    pub(crate) fn pace(&self, job: u32) -> u64 {
+        self.core().scheduler.pace(job)
+    }
+
+    /// Why nothing can be submitted.
+    pub(crate) fn refusal(&self) -> JobError {
+        match self.broken() {
+            Some(why) => JobError::PoolBroken { reason: why.to_string() },
+            None => JobError::PoolClosed,
+        }
+    }
+
+    pub(crate) fn resize(&self, workers: usize) {
+        raise_descriptor_limit(workers);
+        self.with(|core, now| core.scheduler.resize(workers, now, &mut core.wires));
+        self.rouse();
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
+}

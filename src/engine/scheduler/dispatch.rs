@@ -1,0 +1,328 @@
+//! From the queue to the workers, and back again.
+
+use std::time::{Duration, Instant};
+
+use sidestep_worker::page::{MAX_RUN, SLOTS};
+use sidestep_worker::wire::RunHeader;
+
+use super::sizing::{self, AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
+use super::slot::{Run, State};
+use super::{Effects, Event, Lot, Payload, Scheduler, UNCLAIMED};
+
+/// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
+const WORTH_MOVING: u64 = 200_000;
+/// Or if its worker has not answered for this long, whatever it was thought to take.
+const STALE: Duration = Duration::from_millis(1);
+/// How often idle workers look for such work.
+const LEVEL_EVERY: Duration = Duration::from_millis(2);
+/// How often everything else is looked at while anything is under way.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl<P: Payload, S: Clone> Scheduler<P, S> {
+    pub(super) fn enqueue_back(&mut self, lot: Lot<P>) {
+        if self.note_queued(&lot) {
+            self.queue.push_back(lot);
+        }
+    }
+
+    pub(super) fn enqueue_front(&mut self, lot: Lot<P>) {
+        if self.note_queued(&lot) {
+            self.queue.push_front(lot);
+        } else {
+            self.forget_if_over(lot.task);
+        }
+    }
+
+    /// A withdrawn task's items do not come back: they are cancelled.
+    fn note_queued(&mut self, lot: &Lot<P>) -> bool {
+        let task = &mut self.tasks[lot.task];
+        let count = u64::from(lot.count);
+        if task.withdrawn {
+            self.counts.cancelled += count;
+            return false;
+        }
+        task.lots += 1;
+        task.queued += count;
+        self.queued += count;
+        true
+    }
+
+    /// Lots of withdrawn tasks leave the queue in one sweep, once they are the greater part of it.
+    pub(super) fn sweep(&mut self) {
+        if self.dead_lots * 2 <= self.queue.len() + 64 {
+            return;
+        }
+        let tasks = &mut self.tasks;
+        let mut over = Vec::new();
+        self.queue.retain(|lot| {
+            let task = &mut tasks[lot.task];
+            if task.withdrawn {
+                task.lots -= 1;
+                over.push(lot.task);
+            }
+            !task.withdrawn
+        });
+        self.dead_lots = 0;
+        for task in over {
+            if self.tasks.contains(task) {
+                self.forget_if_over(task);
+            }
+        }
+    }
+
+    /// Sends what can be sent.
+    pub(super) fn dispatch(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+        while self.has_live_front() {
+            let Some(at) = self.pick(effects) else { return };
+            self.send(at, now, effects);
+        }
+        while !self.crowded.is_empty() && self.has_idle() && self.level(now, effects) {
+            while self.has_live_front() && self.has_idle() {
+                let Some(at) = self.pick(effects) else { return };
+                self.send(at, now, effects);
+            }
+        }
+    }
+
+    /// Drops lots of withdrawn tasks from the queue's front.
+    fn has_live_front(&mut self) -> bool {
+        while let Some(lot) = self.queue.front() {
+            let index = lot.task;
+            let task = &mut self.tasks[index];
+            if !task.withdrawn {
+                return true;
+            }
+            task.lots -= 1;
+            self.dead_lots -= 1;
+            self.queue.pop_front();
+            self.forget_if_over(index);
+        }
+        false
+    }
+
+    /// The worker for the next run: an idle one, the one used last first; else one that has room for more.
+    fn pick(&mut self, effects: &impl Effects<P, S>) -> Option<usize> {
+        if self.has_idle() {
+            let at = self.idle.pop()?;
+            self.slots[at].in_idle = false;
+            return Some(at);
+        }
+        while let Some(at) = self.roomy.pop_front() {
+            self.slots[at].in_roomy = false;
+            if self.has_room(at, effects) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Whether a worker is idle; forgets listed ones that no longer are.
+    fn has_idle(&mut self) -> bool {
+        while let Some(&at) = self.idle.last() {
+            let slot = &mut self.slots[at];
+            if slot.state == State::Ready && slot.flight.is_empty() {
+                return true;
+            }
+            slot.in_idle = false;
+            self.idle.pop();
+        }
+        false
+    }
+
+    fn has_room(&self, at: usize, effects: &impl Effects<P, S>) -> bool {
+        let slot = &self.slots[at];
+        let unread = slot.next_run.wrapping_sub(effects.consumed(at)) as usize;
+        if slot.state != State::Ready || unread + 2 > SLOTS || slot.flight.len() + 2 > SLOTS {
+            return false;
+        }
+        let Some(last) = slot.flight.back() else { return true };
+        match slot.flight.len() {
+            1 => last.pace < LONG && slot.ahead_bytes < AHEAD_BYTES,
+            runs => {
+                last.pace > 0 && runs < AHEAD_RUNS && slot.ahead < AHEAD && slot.ahead_bytes < AHEAD_BYTES
+            }
+        }
+    }
+
+    /// Lists a worker where [`pick`](Self::pick) finds it, if it can take a run.
+    pub(super) fn note_room(&mut self, at: usize, effects: &impl Effects<P, S>) {
+        let room = self.has_room(at, effects);
+        let slot = &mut self.slots[at];
+        if slot.state != State::Ready {
+            return;
+        }
+        if slot.flight.is_empty() {
+            if !std::mem::replace(&mut slot.in_idle, true) {
+                self.idle.push(at);
+            }
+        } else if room && !std::mem::replace(&mut slot.in_roomy, true) {
+            self.roomy.push_back(at);
+        }
+    }
+
+    /// Sends the front of the queue to a worker, as much of it as makes a good run.
+    fn send(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
+        let Some(mut lot) = self.queue.pop_front() else { return };
+        let task = &mut self.tasks[lot.task];
+        let pace = self.paces.of(task.spec.job);
+        let share = self.queued / (2 * self.target.max(1) as u64);
+        let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share)).min(MAX_RUN);
+        let count = fitting(&lot, wanted);
+        task.queued -= u64::from(count);
+        task.active += u64::from(count);
+        self.queued -= u64::from(count);
+        if count < lot.count {
+            let rest = lot.split_off(count);
+            self.queue.push_front(rest);
+        } else {
+            task.lots -= 1;
+        }
+        let slot = &mut self.slots[at];
+        let header = RunHeader {
+            run: slot.next_run,
+            job: task.spec.job,
+            items: count,
+            attempt: 1,
+            first_id: lot.first.id,
+            encoding: task.spec.encoding,
+        };
+        effects.send(at, &header, &lot.payload);
+        self.listener.tell(|| Event::Sent { id: header.first_id, count, slot: at, attempt: header.attempt });
+        slot.next_run = slot.next_run.wrapping_add(1);
+        if slot.flight.is_empty() {
+            slot.progress = now;
+        }
+        let bytes = lot.payload.weight(count);
+        slot.add(Run { number: header.run, lot, answered: 0, pace, bytes, sent: now });
+        if slot.is_crowded() && !std::mem::replace(&mut slot.in_crowded, true) {
+            self.crowded.push(at);
+        }
+        self.note_room(at, effects);
+    }
+
+    /// Moves unclaimed work from the worker that has most of it back to the queue, for an idle one. Without this
+    /// a job would wait behind a long one although somebody is free.
+    fn level(&mut self, now: Instant, effects: &mut impl Effects<P, S>) -> bool {
+        let mut best: Option<(u64, usize, u32)> = None;
+        let slots = &mut self.slots;
+        self.crowded.retain(|&at| {
+            let slot = &mut slots[at];
+            slot.in_crowded = slot.state == State::Ready && slot.is_crowded();
+            if slot.in_crowded {
+                let (items, nanos) = slot.unclaimed(|run| effects.claimed(at, run));
+                let stale = now.saturating_duration_since(slot.progress) >= STALE;
+                let weight = if stale { u64::MAX } else { nanos };
+                if items > 0 && weight > WORTH_MOVING && best.is_none_or(|(most, ..)| weight > most) {
+                    best = Some((weight, at, items));
+                }
+            }
+            slot.in_crowded
+        });
+        let Some((_, at, items)) = best else { return false };
+        self.take_back(at, items.div_ceil(2), effects) > 0
+    }
+
+    /// Takes unclaimed items back from the end of a worker's flight to the front of the queue; how many.
+    pub(super) fn take_back(&mut self, at: usize, most: u32, effects: &mut impl Effects<P, S>) -> u32 {
+        let mut left = most;
+        for run in (0..self.slots[at].flight.len()).rev() {
+            if left == 0 {
+                break;
+            }
+            let number = self.slots[at].flight[run].number;
+            let count = effects.withdraw(at, number, left);
+            if let Some(lot) = self.slots[at].cut(run, count) {
+                left -= lot.count;
+                let (id, count) = (lot.first.id, lot.count);
+                self.listener.tell(|| Event::TakenBack { id, count, slot: at });
+                self.tasks[lot.task].active -= u64::from(lot.count);
+                self.enqueue_front(lot);
+            }
+        }
+        self.slots[at].drop_empty_runs();
+        self.note_room(at, effects);
+        most - left
+    }
+
+    // ---- time ----
+
+    /// How long nothing needs to be looked at; `None` if only an event can change anything.
+    pub(crate) fn next_look(&mut self, now: Instant) -> Option<Duration> {
+        let pause = self
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.state {
+                State::Pausing(until) => Some(until.saturating_duration_since(now)),
+                _ => None,
+            })
+            .min();
+        let look = if !self.crowded.is_empty() && self.has_idle() {
+            Some(LEVEL_EVERY)
+        } else {
+            self.is_under_way().then_some(LOOK_EVERY)
+        };
+        match (pause, look) {
+            (Some(pause), Some(look)) => Some(pause.min(look)),
+            (pause, look) => pause.or(look),
+        }
+    }
+
+    /// Whether anything is expected of a worker.
+    fn is_under_way(&self) -> bool {
+        self.slots.iter().any(|slot| match slot.state {
+            State::Starting | State::Leaving => true,
+            State::Ready => !slot.flight.is_empty(),
+            State::Vacant | State::Spawning | State::Pausing(_) => false,
+        })
+    }
+
+    /// Time has passed: tries failed starts again, levels, and names workers that ought to have claimed something.
+    pub(crate) fn tick(&mut self, now: Instant, effects: &mut impl Effects<P, S>) -> Vec<usize> {
+        for at in 0..self.slots.len() {
+            if matches!(self.slots[at].state, State::Pausing(until) if until <= now) {
+                self.slots[at].set(State::Vacant, now);
+                self.revive(at, now, effects);
+            }
+        }
+        self.dispatch(now, effects);
+        (0..self.slots.len()).filter(|at| self.has_not_begun(*at, now, effects)).collect()
+    }
+
+    fn has_not_begun(&self, at: usize, now: Instant, effects: &impl Effects<P, S>) -> bool {
+        let slot = &self.slots[at];
+        let Some(first) = slot.flight.front() else { return false };
+        let quiet = now.saturating_duration_since(first.sent.max(slot.progress));
+        slot.state == State::Ready && quiet >= UNCLAIMED && effects.claimed(at, first.number) == 0
+    }
+
+    /// A worker that [`tick`](Self::tick) named was looked at. One that was stopped is replaced, and what it was sent
+    /// goes elsewhere without blame; one that gets no processor loses its work only if somebody else is idle.
+    pub(crate) fn looked_at(
+        &mut self,
+        at: usize,
+        stopped: bool,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) {
+        if self.slots[at].state != State::Ready {
+            return;
+        }
+        if stopped {
+            self.take_back(at, u32::MAX, effects);
+            self.slots[at].set(State::Leaving, now);
+            effects.kill(at);
+        } else if self.has_idle() {
+            self.take_back(at, u32::MAX, effects);
+        }
+        self.dispatch(now, effects);
+    }
+}
+
+/// As many items of a lot as wanted, fewer if they have many bytes, at least one.
+fn fitting<P: Payload>(lot: &Lot<P>, wanted: u32) -> u32 {
+    let mut count = wanted.clamp(1, lot.count);
+    while count > 1 && lot.payload.weight(count) > AHEAD_BYTES {
+        count /= 2;
+    }
+    count
+}

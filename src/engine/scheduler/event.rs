@@ -1,0 +1,52 @@
+//! What happens in a pool, as a stream: progress, job logs, reports and traces are made from it.
+
+use std::fmt;
+
+/// One thing that happened. Without a listener none is even made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Consecutive jobs came into the queue.
+    Queued { id: u64, count: u32, job: u32 },
+    /// A run of jobs was sent to a worker.
+    Sent { id: u64, count: u32, slot: usize, attempt: u32 },
+    /// Jobs that a worker has not begun came back into the queue.
+    TakenBack { id: u64, count: u32, slot: usize },
+    /// Consecutive jobs are over; `nanos` is what one of them took.
+    Ended { id: u64, count: u32, slot: usize, nanos: u64, ending: Ending },
+    /// A worker serves.
+    WorkerUp { slot: usize, pid: u32 },
+    /// A worker is gone.
+    WorkerDown { slot: usize, pid: u32 },
+}
+
+/// How jobs ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With a value.
+    Done,
+    /// At least one of them without.
+    Failed,
+}
+
+/// Whoever listens, if anybody does.
+#[derive(Default)]
+pub(crate) struct Listener(Option<Box<dyn FnMut(Event) + Send>>);
+
+impl Listener {
+    #[cfg(test)]
+    pub(crate) fn new(listener: impl FnMut(Event) + Send + 'static) -> Listener {
+        Listener(Some(Box::new(listener)))
+    }
+
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &mut self.0 {
+            listener(event());
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Listener" } else { "no listener" })
+    }
+}

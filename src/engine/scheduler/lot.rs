@@ -1,0 +1,54 @@
+//! Consecutive items of one task, with their arguments.
+
+use super::Item;
+
+/// The arguments of a lot's items.
+pub(crate) trait Payload: Sized {
+    /// Cuts off the items from `at` on.
+    fn split_off(&mut self, at: u32) -> Self;
+    /// Bytes of the first `count` items' arguments.
+    fn weight(&self, count: u32) -> usize;
+}
+
+/// Items that wait or are in flight together.
+#[derive(Debug)]
+pub(crate) struct Lot<P> {
+    /// Their task's place in the slab.
+    pub(crate) task: usize,
+    pub(crate) first: Item,
+    pub(crate) count: u32,
+    pub(crate) payload: P,
+}
+
+impl<P: Payload> Lot<P> {
+    /// The item at an offset.
+    pub(crate) fn item(&self, offset: u32) -> Item {
+        Item { index: self.first.index + u64::from(offset), id: self.first.id + u64::from(offset) }
+    }
+
+    /// Cuts off the items from `at` on.
+    pub(crate) fn split_off(&mut self, at: u32) -> Lot<P> {
+        let rest = Lot {
+            task: self.task,
+            first: self.item(at),
+            count: self.count - at,
+            payload: self.payload.split_off(at),
+        };
+        self.count = at;
+        rest
+    }
+
+    /// Drops all but the first `count` items.
+    pub(crate) fn truncate(&mut self, count: u32) {
+        if count < self.count {
+            self.split_off(count);
+        }
+    }
+
+    /// Drops the first `count` items.
+    pub(crate) fn drop_front(&mut self, count: u32) {
+        if count > 0 {
+            *self = self.split_off(count);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What the scheduler's wishes mean for real processes.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use sidestep_worker::codec;
+use sidestep_worker::frame::Kind;
+use sidestep_worker::page::Page;
+use sidestep_worker::wire::{Mark, RunHeader, Setup};
+
+use crate::error::{Cause, JobError, Place, PoolError};
+use crate::process::{self, Child, Interest, Poller, Stderr};
+
+use super::args::Args;
+use super::driver::{Source, token};
+use super::outbox::Outbox;
+use super::scheduler::{Effects, Item, Verdict};
+use super::sink::Sink;
+use super::{Engine, start::Greeting};
+
+/// The parent's ends of one worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) generation: u32,
+    pub(super) child: Child,
+    pub(super) page: Page,
+    pub(super) outbox: Outbox,
+    pub(super) greeting: Greeting,
+    /// Why it was killed, if it was killed for what it sent.
+    pub(super) fault: Option<String>,
+    /// When it was first killed.
+    pub(super) killed: Option<Instant>,
+    pub(super) stderr: Arc<Stderr>,
+}
+
+impl Link {
+    pub(super) fn kill(&mut self, signal: Signal) {
+        self.killed.get_or_insert_with(Instant::now);
+        self.child.kill_group(signal);
+    }
+
+    /// How long ago it was killed; nothing if it was not.
+    pub(super) fn killed_for(&self, now: Instant) -> Duration {
+        self.killed.map_or(Duration::ZERO, |killed| now.saturating_duration_since(killed))
+    }
+}
+
+/// How a worker ended, for the error of the item that it ran.
+#[derive(Debug, Clone)]
+pub(super) struct Loss {
+    pub(super) pid: u32,
+    pub(super) cause: Cause,
+    pub(super) stderr_tail: String,
+    /// What it did wrong, if it was killed for that.
+    pub(super) fault: Option<String>,
+}
+
+/// An outcome to be handed over once the engine's lock is free.
+pub(super) struct Delivery {
+    sink: Arc<dyn Sink>,
+    item: Item,
+    error: JobError,
+}
+
+impl Delivery {
+    pub(super) fn hand_over(self) {
+        self.sink.accept(self.item, Err(self.error), None);
+        self.sink.publish();
+    }
+}
+
+/// The outside of the scheduler: links, and what is to be done once its turn is over.
+pub(super) struct Wires {
+    pub(super) engine: Weak<Engine>,
+    pub(super) links: Vec<Option<Link>>,
+    pub(super) deliveries: Vec<Delivery>,
+    /// Slots whose outbox has something new.
+    dirty: Vec<usize>,
+    /// The worker that is being charged.
+    pub(super) loss: Option<Loss>,
+    /// Why the pool is broken.
+    pub(super) broken: Option<PoolError>,
+}
+
+impl Wires {
+    pub(super) fn new(engine: Weak<Engine>) -> Wires {
+        Wires {
+            engine,
+            links: Vec::new(),
+            deliveries: Vec::new(),
+            dirty: Vec::new(),
+            loss: None,
+            broken: None,
+        }
+    }
+
+    pub(super) fn link(&mut self, at: usize, generation: u32) -> Option<&mut Link> {
+        self.links.get_mut(at)?.as_mut().filter(|link| link.generation == generation)
+    }
+
+    fn live(&mut self, at: usize) -> Option<&mut Link> {
+        self.links.get_mut(at)?.as_mut()
+    }
+
+    fn page(&self, at: usize) -> Option<&Page> {
+        Some(&self.links.get(at)?.as_ref()?.page)
+    }
+
+    /// Installs a new worker's link and sends it its setup.
+    pub(super) fn install(
+        &mut self,
+        at: usize,
+        mut link: Link,
+        setup: &Setup,
+    ) -> Result<(), codec::CodecError> {
+        let mut body = Vec::new();
+        codec::encode(setup, &mut body)?;
+        link.outbox.push(Kind::Setup, &body);
+        if self.links.len() <= at {
+            self.links.resize_with(at + 1, || None);
+        }
+        self.links[at] = Some(link);
+        self.dirty.push(at);
+        Ok(())
+    }
+
+    /// Writes what is new, and has the poller tell when a full pipe has room again.
+    pub(super) fn flush(&mut self, poller: &Poller) {
+        while let Some(at) = self.dirty.pop() {
+            self.flush_one(at, poller);
+        }
+    }
+
+    pub(super) fn flush_one(&mut self, at: usize, poller: &Poller) {
+        let Some(link) = self.live(at) else { return };
+        let name = token(at, link.generation, Source::Jobs);
+        match (link.outbox.flush(), link.outbox.watched) {
+            (false, false) => {
+                link.outbox.watched = poller.add(as_fd(&link.outbox), name, Interest::Write).is_ok()
+            }
+            (true, true) => {
+                poller.remove(as_fd(&link.outbox));
+                link.outbox.watched = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// A worker has sent nonsense: it is killed, and what it may have run is charged when it is gone.
+    pub(super) fn condemn(&mut self, at: usize, why: String) {
+        if let Some(link) = self.live(at) {
+            link.fault.get_or_insert(why);
+            link.kill(Signal::SIGKILL);
+        }
+    }
+}
+
+fn as_fd(outbox: &Outbox) -> std::os::fd::BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(outbox)
+}
+
+impl Effects<Args, Arc<dyn Sink>> for Wires {
+    fn spawn(&mut self, slot: usize, generation: u32) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        let weak = self.engine.clone();
+        let done = Box::new(move |spawned| {
+            if let Some(engine) = weak.upgrade() {
+                engine.arrive(slot, generation, spawned);
+            }
+        });
+        process::spawn(engine.config.plan.clone(), done);
+    }
+
+    fn send(&mut self, slot: usize, header: &RunHeader, args: &Args) {
+        let Some(link) = self.live(slot) else { return };
+        link.page.open_run(header.run, header.items);
+        link.outbox.push_run(header, args);
+        self.dirty.push(slot);
+    }
+
+    fn withdraw(&mut self, slot: usize, run: u32, most: u32) -> u32 {
+        self.page(slot).and_then(|page| page.withdraw(run, most)).map_or(0, |range| range.len() as u32)
+    }
+
+    fn claimed(&self, slot: usize, run: u32) -> u32 {
+        self.page(slot).and_then(|page| page.claimed(run)).unwrap_or(0)
+    }
+
+    fn consumed(&self, slot: usize) -> u32 {
+        self.page(slot).map_or(0, Page::consumed)
+    }
+
+    fn bye(&mut self, slot: usize) {
+        if let Some(link) = self.live(slot) {
+            link.outbox.push(Kind::Bye, &[]);
+            self.dirty.push(slot);
+        }
+    }
+
+    fn kill(&mut self, slot: usize) {
+        if let Some(link) = self.live(slot) {
+            link.kill(Signal::SIGKILL);
+        }
+    }
+
+    fn resolve(&mut self, sink: &Arc<dyn Sink>, item: Item, verdict: Verdict) {
+        let loss = self.loss.as_ref();
+        let place = Place { job: sink.job().to_owned(), id: item.id, pid: loss.map(|loss| loss.pid) };
+        let error = match (verdict, loss) {
+            (Verdict::Cancelled, _) => JobError::Cancelled,
+            (Verdict::PoolClosed, _) => JobError::PoolClosed,
+            (Verdict::PoolBroken, _) => JobError::PoolBroken {
+                reason: self
+                    .broken
+                    .as_ref()
+                    .map_or_else(|| "its workers no longer start".into(), |why| why.to_string()),
+            },
+            (Verdict::Lost, Some(Loss { fault: None, cause, stderr_tail, pid })) => JobError::WorkerLost {
+                job: place.job,
+                id: place.id,
+                pid: Some(*pid),
+                cause: *cause,
+                hint: None,
+                stderr_tail: stderr_tail.clone(),
+                attempts: 1,
+            },
+            (Verdict::Lost | Verdict::Protocol, loss) => {
+                let fault = loss.and_then(|loss| loss.fault.clone());
+                place.protocol(
+                    fault.unwrap_or_else(|| "what it shared with its parent was overwritten".into()),
+                )
+            }
+        };
+        self.deliveries.push(Delivery { sink: sink.clone(), item, error });
+    }
+}
+
+/// What a new worker is told.
+pub(super) fn setup(engine: &Engine, slot: usize, marks: Option<Mark>) -> Setup {
+    let config = &engine.config;
+    Setup {
+        slot: slot as u32,
+        directory: config.directory.clone(),
+        initializer: config.initializer.clone(),
+        finalizer: config.finalizer.clone(),
+        marks,
+    }
+}

@@ -1,0 +1,272 @@
+//! A pool's options.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidestep_worker::wire::NamedCall;
+use sidestep_worker::{Job, entry, registry};
+
+use crate::engine::{Config, Engine};
+use crate::error::PoolError;
+use crate::process::{Output, Plan, Program};
+
+use super::Pool;
+
+/// What a pool is made with; see [`Pool::builder`].
+///
+/// ```no_run
+/// # fn open_log(path: String) {}
+/// let pool = sidestep::Pool::builder()
+///     .workers(8)
+///     .initializer(open_log, ("work.log".to_owned(),))
+///     .env("RUST_LOG", "debug")
+///     .build()?;
+/// # Ok::<(), sidestep::PoolError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder makes no pool until `build` is called"]
+pub struct Builder {
+    workers: Option<usize>,
+    program: Program,
+    env: Vec<(OsString, OsString)>,
+    stdout: Output,
+    stderr: Output,
+    directory: Option<PathBuf>,
+    start_timeout: Duration,
+    initializer: Option<Named>,
+    finalizer: Option<Named>,
+    name: String,
+    /// Options that this version cannot do.
+    unsupported: Vec<&'static str>,
+}
+
+/// A function of the user's that is called in each worker, or why it cannot be.
+type Named = Result<NamedCall, String>;
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            workers: None,
+            program: Program::Image,
+            env: Vec::new(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+            directory: None,
+            start_timeout: Duration::from_secs(10),
+            initializer: None,
+            finalizer: None,
+            name: "pool".into(),
+            unsupported: Vec::new(),
+        }
+    }
+
+    /// How many workers. Without it: as many as the processors that this process may use, affinity and cgroup included.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Calls a job once in each worker, before any other. Its `Err` or its panic makes [`build`](Self::build) fail with
+    /// [`PoolError::Initializer`]; in a worker that replaces another it breaks the pool.
+    ///
+    /// It must be registered like any job. It has the start timeout to end.
+    pub fn initializer<F, Args>(mut self, f: F, args: Args) -> Self
+    where
+        F: Job<Args>,
+    {
+        self.initializer = Some(named(f, &args));
+        self
+    }
+
+    /// Calls a job once in each worker that ends in good order: when it is retired, and after [`Pool::close`]. Never on
+    /// [`Pool::terminate`]. It has ten seconds to end. What it returns is dropped.
+    pub fn finalizer<F, Args>(mut self, f: F, args: Args) -> Self
+    where
+        F: Job<Args>,
+    {
+        self.finalizer = Some(named(f, &args));
+        self
+    }
+
+    /// How long a worker may take until it serves, its initializer included. 10 seconds without it.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// Where what jobs write to stdout goes. Without it: where this process's own goes.
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.stdout = output;
+        self
+    }
+
+    /// Where what jobs write to stderr goes. Without it: where this process's own goes, line by line.
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.stderr = output;
+        self
+    }
+
+    /// Sets an environment variable of the workers.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The directory in which the workers work. Without it: this process's own at the time a worker starts.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Runs another program in the workers, which calls [`sidestep::init`](crate::init) too. Its jobs are called
+    /// [by name](Pool::apply_by_name), or as functions where both programs have them under the same name.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = Program::Path(path.into());
+        self
+    }
+
+    /// A name for the pool's thread.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Starts the workers. Returns when each has a process and the first one serves.
+    ///
+    /// Too few descriptors, processes or memory for more than the first worker is no error: the pool runs with what it
+    /// has and tries again.
+    ///
+    /// # Errors
+    /// - [`PoolError::Config`]: an option that cannot be.
+    /// - [`PoolError::Spawn`]: no process can be started.
+    /// - [`PoolError::Start`]: a worker does not get ready, mostly because `main` does not begin with `sidestep::init()`.
+    /// - [`PoolError::Mismatch`]: the workers' program is another build.
+    /// - [`PoolError::Initializer`]: the initializer has failed.
+    /// - [`PoolError::Nested`]: this is a worker copy that has not reached `sidestep::init()`.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        if entry::is_worker_copy() && !entry::is_serving() {
+            return Err(PoolError::Nested);
+        }
+        if let Some(option) = self.unsupported.first() {
+            return Err(PoolError::Config { what: format!("{option}: this version cannot do it yet") });
+        }
+        let same_image = self.program == Program::Image;
+        if same_image && registry::table().is_none() {
+            return Err(PoolError::Start {
+                message: "this program has not called sidestep::init()".into(),
+                stderr_tail: String::new(),
+            });
+        }
+        let workers = match self.workers {
+            Some(0) => return Err(no_workers()),
+            Some(workers) => workers,
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        };
+        let call = |call: Option<Named>, option: &str| {
+            call.transpose().map_err(|why| PoolError::Config { what: format!("{option}: {why}") })
+        };
+        let plan = Plan {
+            program: self.program,
+            env: self.env,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            max_workers_hint: workers,
+        };
+        let config = Config {
+            workers,
+            plan: Arc::new(plan),
+            start_timeout: self.start_timeout,
+            initializer: call(self.initializer, "initializer")?,
+            finalizer: call(self.finalizer, "finalizer")?,
+            directory: self.directory.map(|directory| directory.into_os_string().into_vec()),
+            same_image,
+            name: self.name,
+        };
+        Ok(Pool { engine: Engine::start(config)? })
+    }
+
+    fn not_yet(mut self, option: &'static str) -> Self {
+        self.unsupported.push(option);
+        self
+    }
+}
+
+/// Options whose names are settled and which [`build`](Builder::build) refuses with [`PoolError::Config`] until they work.
+impl Builder {
+    /// Replaces a worker after this many jobs. Not yet in this version.
+    pub fn max_jobs_per_worker(self, _jobs: u64) -> Self {
+        self.not_yet("max_jobs_per_worker")
+    }
+
+    /// Replaces a worker at this age. Not yet in this version.
+    pub fn max_age(self, _age: Duration) -> Self {
+        self.not_yet("max_age")
+    }
+
+    /// Kills a job that runs longer. Not yet in this version.
+    pub fn timeout(self, _limit: Duration) -> Self {
+        self.not_yet("timeout")
+    }
+
+    /// Tries jobs again that panicked, lost their worker or ran out of time. Not yet in this version.
+    pub fn retries(self, _retries: u32) -> Self {
+        self.not_yet("retries")
+    }
+
+    /// The pause before an attempt, which grows from `first` to `max`. Not yet in this version.
+    pub fn retry_delay(self, _first: Duration, _max: Duration) -> Self {
+        self.not_yet("retry_delay")
+    }
+
+    /// How long a worker that is asked to stop may take before it is killed. Not yet in this version.
+    pub fn grace(self, _grace: Duration) -> Self {
+        self.not_yet("grace")
+    }
+
+    /// Kills a job whose worker has more resident memory, in bytes. Not yet in this version.
+    pub fn memory_limit(self, _bytes: u64) -> Self {
+        self.not_yet("memory_limit")
+    }
+
+    /// Kills a job that uses more processor time. Not yet in this version.
+    pub fn cpu_limit(self, _limit: Duration) -> Self {
+        self.not_yet("cpu_limit")
+    }
+
+    /// How many jobs may wait before submitting one blocks. Not yet in this version.
+    pub fn queue_limit(self, _jobs: usize) -> Self {
+        self.not_yet("queue_limit")
+    }
+
+    /// How many bytes of arguments may wait before submitting blocks. Not yet in this version.
+    pub fn queue_bytes(self, _bytes: usize) -> Self {
+        self.not_yet("queue_bytes")
+    }
+
+    /// The workers' niceness, added to this process's own. Not yet in this version.
+    pub fn nice(self, _increment: i32) -> Self {
+        self.not_yet("nice")
+    }
+}
+
+pub(super) fn no_workers() -> PoolError {
+    PoolError::Config { what: "workers(0): a pool needs at least one worker".into() }
+}
+
+/// A registered function and its arguments, as they travel in a worker's setup.
+fn named<F: Job<Args>, Args>(_: F, args: &Args) -> Named {
+    let info = registry::table().and_then(|table| table.info(table.number_of::<F>()?));
+    let Some(info) = info else {
+        let name = std::any::type_name::<F>();
+        return Err(format!(
+            "{name} is no registered job; mark it with #[sidestep::job] and call sidestep::init() first"
+        ));
+    };
+    let mut bytes = Vec::new();
+    F::encode_args(args, &mut bytes).map_err(|error| format!("its arguments cannot be sent: {error}"))?;
+    Ok(NamedCall { name: info.name.clone(), args: bytes })
+}

@@ -1,0 +1,369 @@
+//! One call of a job: the eight methods, and the options that they take.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sidestep_worker::Job;
+use sidestep_worker::codec::CodecError;
+use sidestep_worker::registry;
+use sidestep_worker::wire::Encoding;
+
+use crate::engine::scheduler::TaskSpec;
+use crate::engine::{Args, Engine, Sink};
+use crate::error::{JobError, Place};
+
+use super::feed::Feed;
+use super::handle::{Cell, decode};
+use super::hook::{Hook, Hooks};
+use super::imap::{Imap, Order};
+use super::many::Results;
+use super::{JobHandle, MapHandle, Pool};
+
+/// A job that is about to be called, with options of its own.
+///
+/// ```no_run
+/// # fn parse(line: String) -> usize { line.len() }
+/// # let pool = sidestep::Pool::new(2)?;
+/// # let lines = ["a".to_owned()];
+/// let lengths = pool
+///     .call(parse)
+///     .chunk_size(100)
+///     .on_error(|error| eprintln!("{error}"))
+///     .map(lines)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is called until one of the eight methods is"]
+pub struct Call<'p, F> {
+    engine: &'p Arc<Engine>,
+    f: F,
+    chunk: Option<usize>,
+    /// An option that cannot be.
+    bad: Option<String>,
+    on_error: Option<Box<dyn FnMut(&JobError) + Send>>,
+    /// A `Box<dyn FnMut(&R) + Send>`; the type of `R` is known only when a method is called.
+    on_success: Option<Box<dyn std::any::Any + Send>>,
+}
+
+/// How a job is found and called, once its types are known.
+struct Target<R> {
+    name: String,
+    spec: TaskSpec,
+    hooks: Hooks<R>,
+}
+
+impl<'p, F> Call<'p, F> {
+    pub(super) fn new(pool: &'p Pool, f: F) -> Call<'p, F> {
+        Call { engine: &pool.engine, f, chunk: None, bad: None, on_error: None, on_success: None }
+    }
+
+    /// Sends the items of a `map` in pieces of this many, instead of pieces sized by what the items take.
+    ///
+    /// You rarely need it. Whatever the size, errors, crashes, callbacks and counters are per item. 0 makes the call
+    /// end with [`JobError::InvalidCall`].
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        match items {
+            0 => self.bad = Some("chunk_size(0): a chunk has at least one item".into()),
+            _ => self.chunk = Some(items),
+        }
+        self
+    }
+
+    /// Kills a job that runs longer.
+    ///
+    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.not_yet(format!("timeout({limit:?})"))
+    }
+
+    /// Tries a job again that panicked, lost its worker or ran out of time.
+    ///
+    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
+    pub fn retries(self, retries: u32) -> Self {
+        self.not_yet(format!("retries({retries})"))
+    }
+
+    /// Tries a job again whose result the function says is no good.
+    ///
+    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
+    pub fn retry_if<R>(self, _again: impl Fn(&R) -> bool + Send + Sync + 'static) -> Self {
+        self.not_yet("retry_if".into())
+    }
+
+    fn not_yet(mut self, option: String) -> Self {
+        self.bad = Some(format!("{option}: this version cannot do it yet"));
+        self
+    }
+
+    /// Calls `then` with each result, in the order in which jobs end, on a thread of the pool's own that moves no results.
+    ///
+    /// It gets a copy of its own, decoded once more. If it panics, nothing else is harmed. It may use the pool, and
+    /// even close or drop it.
+    pub fn on_success<Args>(mut self, then: impl FnMut(&F::Output) + Send + 'static) -> Self
+    where
+        F: Job<Args>,
+    {
+        let then: Box<dyn FnMut(&F::Output) + Send> = Box::new(then);
+        self.on_success = Some(Box::new(then));
+        self
+    }
+
+    /// Calls `then` with each error, as [`on_success`](Self::on_success) does with each result.
+    pub fn on_error(mut self, then: impl FnMut(&JobError) + Send + 'static) -> Self {
+        self.on_error = Some(Box::new(then));
+        self
+    }
+
+    fn target<Args>(&mut self, lazy: bool) -> Result<Target<F::Output>, JobError>
+    where
+        F: Job<Args>,
+    {
+        if let Some(what) = self.bad.take() {
+            return Err(JobError::InvalidCall { what });
+        }
+        let named = registry::table().and_then(|table| table.info(table.number_of::<F>()?));
+        let Some(info) = named else {
+            return Err(JobError::NotRegistered {
+                name: format!("the function {}", std::any::type_name::<F>()),
+            });
+        };
+        let job = self.engine.table().and_then(|table| table.number(&info.name));
+        let Some(job) = job else {
+            return Err(JobError::NotRegistered {
+                name: format!("\"{}\" in the workers' program", info.name),
+            });
+        };
+        let callbacks = &self.engine.callbacks;
+        let on_success = self.on_success.take().and_then(|then| then.downcast().ok());
+        let hooks = Hooks {
+            on_success: on_success.map(|then| Hook::new(callbacks.clone(), *then)),
+            on_error: self.on_error.take().map(|then| Hook::new(callbacks.clone(), then)),
+        };
+        let chunk = self.chunk.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy };
+        Ok(Target { name: info.name.clone(), spec, hooks })
+    }
+
+    /// See [`Pool::apply`].
+    ///
+    /// # Errors
+    /// See [`Pool::apply`].
+    pub fn apply<Args>(self, args: Args) -> Result<F::Output, JobError>
+    where
+        F: Job<Args>,
+    {
+        self.start(args).get()
+    }
+
+    /// See [`Pool::apply_async`].
+    pub fn apply_async<Args>(self, args: Args) -> JobHandle<F::Output>
+    where
+        F: Job<Args>,
+    {
+        let engine = self.engine;
+        let handle = self.start(args);
+        engine.rouse();
+        handle
+    }
+
+    fn start<Args>(mut self, args: Args) -> JobHandle<F::Output>
+    where
+        F: Job<Args>,
+    {
+        let target = match self.target(false) {
+            Ok(target) => target,
+            Err(error) => return self.refused(error),
+        };
+        let cell = Arc::new(Cell::new(target.name, decode::<F::Output>, target.hooks));
+        let mut bytes = Vec::new();
+        submit(self.engine, cell, target.spec, encode_args::<F, Args>(&args, &mut bytes).map(|()| bytes))
+    }
+
+    fn refused<R>(self, error: JobError) -> JobHandle<R> {
+        let hooks = Hooks {
+            on_success: None,
+            on_error: self.on_error.map(|then| Hook::new(self.engine.callbacks.clone(), then)),
+        };
+        let cell = Cell::new(String::new(), |_| Err(String::new()), hooks);
+        cell.refuse(0, error);
+        JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(self.engine), task: None }
+    }
+
+    /// See [`Pool::map`].
+    ///
+    /// # Errors
+    /// See [`Pool::map`].
+    pub fn map<A, I>(self, items: I) -> Result<Vec<F::Output>, JobError>
+    where
+        F: Job<(A,)>,
+        I: IntoIterator<Item = A>,
+    {
+        self.feed(items.into_iter().map(|item| (item,))).get()
+    }
+
+    /// See [`Pool::map_async`].
+    pub fn map_async<A, I>(self, items: I) -> MapHandle<F::Output>
+    where
+        F: Job<(A,)>,
+        I: IntoIterator<Item = A>,
+    {
+        self.starmap_async(items.into_iter().map(|item| (item,)))
+    }
+
+    /// See [`Pool::starmap`].
+    ///
+    /// # Errors
+    /// See [`Pool::starmap`].
+    pub fn starmap<Args, I>(self, items: I) -> Result<Vec<F::Output>, JobError>
+    where
+        F: Job<Args>,
+        I: IntoIterator<Item = Args>,
+    {
+        self.feed(items).get()
+    }
+
+    /// See [`Pool::starmap_async`].
+    pub fn starmap_async<Args, I>(self, items: I) -> MapHandle<F::Output>
+    where
+        F: Job<Args>,
+        I: IntoIterator<Item = Args>,
+    {
+        let engine = self.engine;
+        let handle = self.feed(items);
+        engine.rouse();
+        handle
+    }
+
+    fn feed<Args>(mut self, items: impl IntoIterator<Item = Args>) -> MapHandle<F::Output>
+    where
+        F: Job<Args>,
+    {
+        let engine = Arc::downgrade(self.engine);
+        let target = match self.target(false) {
+            Ok(target) => target,
+            Err(error) => {
+                let results = Results::new(String::new(), decode::<F::Output>, Hooks::default());
+                results.end(error);
+                return MapHandle { results: Arc::new(results), engine };
+            }
+        };
+        let results = Arc::new(Results::new(target.name, decode::<F::Output>, target.hooks));
+        let handle = MapHandle { results: results.clone(), engine };
+        let Some(mut feed) = Feed::open(self.engine, results.clone(), target.spec) else {
+            results.end(self.engine.refusal());
+            return handle;
+        };
+        results.belongs_to(self.engine, feed.task);
+        for args in items {
+            match feed.add(|out| encode_args::<F, Args>(&args, out)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err((index, id, error)) => {
+                    let place = Place { job: results.job().to_owned(), id, pid: None };
+                    results.refuse(index as usize, place.encode(error));
+                }
+            }
+            if results.is_ready() {
+                break;
+            }
+        }
+        let total = feed.finish();
+        if let Some(first) = feed.first_id {
+            let _ = results.id.set(first);
+        }
+        if !feed.refused.is_empty() {
+            results.end(self.engine.refusal());
+        }
+        results.set_total(total as usize);
+        handle
+    }
+
+    /// See [`Pool::imap`].
+    pub fn imap<A, I>(self, items: I) -> Imap<'p, I::IntoIter, F::Output>
+    where
+        F: Job<(A,)>,
+        I: IntoIterator<Item = A>,
+    {
+        self.stream(items, Order::Input)
+    }
+
+    /// See [`Pool::imap_unordered`].
+    pub fn imap_unordered<A, I>(self, items: I) -> Imap<'p, I::IntoIter, F::Output>
+    where
+        F: Job<(A,)>,
+        I: IntoIterator<Item = A>,
+    {
+        self.stream(items, Order::Completion)
+    }
+
+    fn stream<A, I>(mut self, items: I, order: Order) -> Imap<'p, I::IntoIter, F::Output>
+    where
+        F: Job<(A,)>,
+        I: IntoIterator<Item = A>,
+    {
+        fn encode_one<F: Job<(A,)>, A>(item: A, out: &mut Vec<u8>) -> Result<(), CodecError> {
+            encode_args::<F, (A,)>(&(item,), out)
+        }
+        let input = items.into_iter();
+        match self.target(true) {
+            Ok(Target { name, spec, hooks }) => Imap::new(
+                self.engine,
+                input,
+                encode_one::<F, A>,
+                decode::<F::Output>,
+                name,
+                spec,
+                hooks,
+                order,
+            ),
+            Err(error) => Imap::refused(self.engine, input, encode_one::<F, A>, decode::<F::Output>, error),
+        }
+    }
+}
+
+/// Encodes with the types' own `Serialize`, which may panic.
+fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let start = out.len();
+    catch_unwind(AssertUnwindSafe(|| F::encode_args(args, out))).unwrap_or_else(|panic| {
+        out.truncate(start);
+        let what = sidestep_worker::panics::message_of(panic);
+        Err(CodecError::Invalid(format!("serialising the arguments panicked: {what}")))
+    })
+}
+
+/// Sends one job on its way.
+pub(super) fn submit<R: Send + 'static>(
+    engine: &Arc<Engine>,
+    cell: Arc<Cell<R>>,
+    spec: TaskSpec,
+    args: Result<Vec<u8>, CodecError>,
+) -> JobHandle<R> {
+    let weak = Arc::downgrade(engine);
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => {
+            let id = engine.count_failed(1);
+            cell.refuse(id, Place { job: cell.job.clone(), id, pid: None }.encode(error));
+            return JobHandle { cell, engine: weak, task: None };
+        }
+    };
+    let submitted = engine.submit(cell.clone(), spec, Args::One(args.into()));
+    let task = submitted.map(|(task, id)| {
+        cell.id.store(id, Ordering::Relaxed);
+        task
+    });
+    if task.is_none() {
+        cell.refuse(0, engine.refusal());
+    }
+    JobHandle { cell, engine: weak, task }
+}
+
+impl<F> std::fmt::Debug for Call<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("job", &std::any::type_name::<F>())
+            .field("chunk_size", &self.chunk)
+            .finish_non_exhaustive()
+    }
+}

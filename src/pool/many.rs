@@ -1,0 +1,324 @@
+//! The results of a whole `map`, before and after they are there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::engine::scheduler::{Item, TaskKey};
+use crate::engine::{Captured, Engine, Sink};
+use crate::error::{JobError, Place};
+
+use super::hook::Hooks;
+
+/// A `map` or `starmap` that was submitted: its results come all at once, in the order of the items.
+///
+/// It ends with the error of the lowest failing item, as soon as all lower ones are known; what has not started then
+/// never runs. It is also a `Future`, on any executor. Dropping it lets the jobs run.
+#[must_use = "the results, or the error, are lost if nobody looks at them"]
+pub struct MapHandle<R> {
+    pub(super) results: Arc<Results<R>>,
+    pub(super) engine: Weak<Engine>,
+}
+
+impl<R> MapHandle<R> {
+    /// Waits for all jobs and gives their results.
+    ///
+    /// # Errors
+    /// That of the lowest failing item.
+    pub fn get(self) -> Result<Vec<R>, JobError> {
+        self.results.wait(&self.engine, None);
+        self.results.take()
+    }
+
+    /// Waits for all jobs, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); [`JobError::StillRunning`] if the time is up, then it may be called again;
+    /// [`JobError::Taken`] once it has given the results.
+    pub fn get_timeout(&mut self, timeout: Duration) -> Result<Vec<R>, JobError> {
+        if self.wait(timeout) { self.results.take() } else { Err(JobError::StillRunning) }
+    }
+
+    /// Waits until all is done or the time is up; tells whether it is done.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.results.wait(&self.engine, Instant::now().checked_add(timeout))
+    }
+
+    /// Whether all is done.
+    pub fn ready(&self) -> bool {
+        self.results.is_ready()
+    }
+
+    /// Whether every job gave a result: `None` while it is not done.
+    pub fn successful(&self) -> Option<bool> {
+        match &self.results.state().stage {
+            Stage::Filling => None,
+            Stage::Ready(results) => Some(results.is_ok()),
+            Stage::Taken(ok) => Some(*ok),
+        }
+    }
+
+    /// Withdraws the jobs that have not started and kills those that run. `false` if all is done.
+    pub fn cancel(&self) -> bool {
+        if !self.results.end(JobError::Cancelled) {
+            return false;
+        }
+        self.results.withdraw(true);
+        true
+    }
+
+    /// The first job's id in its pool; 0 if there is none.
+    pub fn id(&self) -> u64 {
+        *self.results.id.get().unwrap_or(&0)
+    }
+
+    /// What the jobs have printed, one after the other in the order of the items, once all is done and if the pool
+    /// captures it.
+    pub fn output(&self) -> Option<Captured> {
+        if !self.ready() {
+            return None;
+        }
+        let state = self.results.state();
+        (!state.outputs.is_empty()).then(|| {
+            let mut whole = Captured::default();
+            for (_, part) in &state.outputs {
+                whole.stdout.extend_from_slice(&part.stdout);
+                whole.stderr.extend_from_slice(&part.stderr);
+            }
+            whole
+        })
+    }
+}
+
+impl<R> std::fmt::Debug for MapHandle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (job, ready) = (&self.results.job, self.ready());
+        f.debug_struct("MapHandle").field("job", job).field("id", &self.id()).field("ready", &ready).finish()
+    }
+}
+
+impl<R> Future for MapHandle<R> {
+    type Output = Result<Vec<R>, JobError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.results.state();
+        if matches!(state.stage, Stage::Filling) {
+            state.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        drop(state);
+        Poll::Ready(self.results.take())
+    }
+}
+
+/// Where the results of many items go.
+pub(super) struct Results<R> {
+    job: String,
+    /// The first item's id.
+    pub(super) id: OnceLock<u64>,
+    task: OnceLock<(Weak<Engine>, TaskKey)>,
+    ready: AtomicBool,
+    state: Mutex<State<R>>,
+    changed: Condvar,
+    decode: fn(&[u8]) -> Result<R, String>,
+    hooks: Hooks<R>,
+}
+
+struct State<R> {
+    stage: Stage<R>,
+    values: Vec<Option<R>>,
+    /// All items before this one have values.
+    known: usize,
+    /// How many items there are, once the input has ended.
+    total: Option<usize>,
+    /// The lowest failing item so far.
+    error: Option<(usize, JobError)>,
+    outputs: std::collections::BTreeMap<u64, Captured>,
+    waker: Option<Waker>,
+}
+
+enum Stage<R> {
+    Filling,
+    Ready(Result<Vec<R>, JobError>),
+    Taken(bool),
+}
+
+impl<R> State<R> {
+    fn put(&mut self, index: usize, result: Result<R, JobError>) {
+        match result {
+            Ok(value) => {
+                if self.values.len() <= index {
+                    self.values.resize_with(index + 1, || None);
+                }
+                self.values[index] = Some(value);
+            }
+            Err(error) => {
+                if self.error.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
+                    self.error = Some((index, error));
+                }
+            }
+        }
+        while self.values.get(self.known).is_some_and(Option::is_some) {
+            self.known += 1;
+        }
+    }
+
+    /// The outcome of the whole, once it is known.
+    fn outcome(&mut self) -> Option<Result<Vec<R>, JobError>> {
+        if let Some((index, error)) = &self.error
+            && *index <= self.known
+        {
+            return Some(Err(error.clone()));
+        }
+        (self.total == Some(self.known))
+            .then(|| Ok(std::mem::take(&mut self.values).into_iter().flatten().collect()))
+    }
+}
+
+impl<R> Results<R> {
+    pub(super) fn new(job: String, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Results<R> {
+        let state = State {
+            stage: Stage::Filling,
+            values: Vec::new(),
+            known: 0,
+            total: None,
+            error: None,
+            outputs: std::collections::BTreeMap::new(),
+            waker: None,
+        };
+        Results {
+            job,
+            id: OnceLock::new(),
+            task: OnceLock::new(),
+            ready: AtomicBool::new(false),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            decode,
+            hooks,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(super) fn belongs_to(&self, engine: &Arc<Engine>, task: TaskKey) {
+        let _ = self.task.set((Arc::downgrade(engine), task));
+    }
+
+    /// How many items there are in all.
+    pub(super) fn set_total(&self, total: usize) {
+        self.state().total = Some(total);
+        self.settle();
+    }
+
+    /// Ends the whole now; `false` if it has ended before.
+    pub(super) fn end(&self, error: JobError) -> bool {
+        let mut state = self.state();
+        if !matches!(state.stage, Stage::Filling) {
+            return false;
+        }
+        state.stage = Stage::Ready(Err(error));
+        self.announce(state);
+        true
+    }
+
+    /// Shows the outcome if it is known, and withdraws the rest if it is an error.
+    fn settle(&self) {
+        let mut state = self.state();
+        if !matches!(state.stage, Stage::Filling) {
+            return;
+        }
+        let Some(outcome) = state.outcome() else { return };
+        let failed = outcome.is_err();
+        state.stage = Stage::Ready(outcome);
+        self.announce(state);
+        if failed {
+            self.withdraw(false);
+        }
+    }
+
+    fn announce(&self, mut state: MutexGuard<'_, State<R>>) {
+        self.ready.store(true, Ordering::Release);
+        let waker = state.waker.take();
+        drop(state);
+        self.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn withdraw(&self, kill: bool) {
+        if let Some((engine, task)) = self.task.get()
+            && let Some(engine) = engine.upgrade()
+        {
+            engine.withdraw(*task, kill);
+        }
+    }
+
+    fn wait(&self, engine: &Weak<Engine>, deadline: Option<Instant>) -> bool {
+        super::wait(engine, deadline, &|| self.is_ready(), &self.state, &self.changed)
+    }
+
+    fn take(&self) -> Result<Vec<R>, JobError> {
+        let mut state = self.state();
+        match std::mem::replace(&mut state.stage, Stage::Filling) {
+            Stage::Ready(results) => {
+                state.stage = Stage::Taken(results.is_ok());
+                results
+            }
+            Stage::Taken(ok) => {
+                state.stage = Stage::Taken(ok);
+                Err(JobError::Taken)
+            }
+            Stage::Filling => Err(JobError::StillRunning),
+        }
+    }
+}
+
+impl<R: Send + 'static> Results<R> {
+    /// An item that could not even be submitted.
+    pub(super) fn refuse(&self, index: usize, error: JobError) {
+        self.hooks.error(&error);
+        self.state().put(index, Err(error));
+        self.settle();
+    }
+}
+
+impl<R: Send + 'static> Sink for Results<R> {
+    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+        let result = outcome.and_then(|bytes| {
+            let place = || Place { job: self.job.clone(), id: item.id, pid: None };
+            let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
+            self.hooks.success(|| (self.decode)(bytes).ok());
+            Ok(value)
+        });
+        if let Err(error) = &result {
+            self.hooks.error(error);
+        }
+        let ok = result.is_ok();
+        let mut state = self.state();
+        if let Some(output) = output {
+            state.outputs.insert(item.index, output);
+        }
+        if matches!(state.stage, Stage::Filling) {
+            state.put(item.index as usize, result);
+        }
+        ok
+    }
+
+    fn publish(&self) {
+        self.settle();
+    }
+
+    fn job(&self) -> &str {
+        &self.job
+    }
+}

@@ -1,0 +1,36 @@
+//! One worker process seen from the parent: how it is started, watched, signalled and reaped, and its outputs.
+//!
+//! Nothing here knows of jobs or pools. What only some systems have stands in [`sys`], so that the rest reads the
+//! same everywhere.
+
+mod background;
+mod body;
+mod capture;
+mod child;
+mod error;
+mod forward;
+mod lane;
+mod launch;
+mod limits;
+mod output;
+mod pipe;
+mod poller;
+mod reaper;
+mod spawn;
+mod stderr;
+mod sys;
+mod tail;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use capture::Splitter;
+pub(crate) use child::{Child, Exit};
+pub(crate) use error::SpawnError;
+pub(crate) use forward::Forwarder;
+pub(crate) use limits::raise_descriptor_limit;
+pub use output::Output;
+pub(crate) use pipe::{look_at_sigpipe, write};
+pub(crate) use poller::{Interest, Poller, Ready};
+pub(crate) use spawn::{Plan, Program, Spawned, spawn};
+pub(crate) use stderr::{Flow, Stderr};
+pub(crate) use tail::Tail;

@@ -1,0 +1,97 @@
+//! What only Linux has: pidfds, sealed memory files, `/proc`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+
+use super::portable;
+
+/// Tells when a child has ended.
+#[derive(Debug)]
+pub(crate) enum Watch {
+    Pidfd(OwnedFd),
+    /// The kernel is too old, or a sandbox forbids it.
+    Fallback(portable::Watch),
+}
+
+impl Watch {
+    pub(crate) fn start(pid: Pid) -> io::Result<Watch> {
+        match open(pid) {
+            Ok(fd) => Ok(Watch::Pidfd(fd)),
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(error.into()),
+            Err(_) => portable::Watch::start(pid).map(Watch::Fallback),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Watch::Pidfd(fd) => fd.as_fd(),
+            Watch::Fallback(watch) => watch.fd(),
+        }
+    }
+
+    pub(crate) fn id(&self, pid: Pid) -> WaitId<'_> {
+        match self {
+            Watch::Pidfd(fd) => WaitId::PidFd(fd.as_fd()),
+            Watch::Fallback(watch) => watch.id(pid),
+        }
+    }
+
+    pub(crate) fn signal(&self, pid: Pid, signal: Signal) {
+        match (self, rustix::process::Signal::from_named_raw(signal as i32)) {
+            (Watch::Pidfd(fd), Some(signal)) => drop(pidfd_send_signal(fd, signal)),
+            (Watch::Pidfd(_), None) => {}
+            (Watch::Fallback(watch), _) => watch.signal(pid, signal),
+        }
+    }
+}
+
+/// A pidfd that can also be waited for; a kernel that has the one but not the other cannot serve.
+fn open(pid: Pid) -> Result<OwnedFd, Errno> {
+    let id = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::SRCH)?;
+    let fd = pidfd_open(id, PidfdFlags::empty())?;
+    waitid(WaitId::PidFd(fd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?;
+    Ok(fd)
+}
+
+/// The image itself, whatever has become of its file.
+pub(crate) fn image() -> io::Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.symlink_metadata().is_ok() { Ok(own.to_owned()) } else { portable::image() }
+}
+
+/// A file in memory that can be neither cut nor grown, so that touching its mapping never fails.
+pub(crate) fn page_file() -> io::Result<OwnedFd> {
+    match memory_file() {
+        Ok(file) => Ok(file),
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => Err(error),
+        Err(_) => portable::page_file(),
+    }
+}
+
+fn memory_file() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create("sidestep", flags | MemfdFlags::NOEXEC_SEAL) {
+        // A kernel before 6.3 does not know the flag, later ones may insist on it.
+        Err(Errno::INVAL) => memfd_create("sidestep", flags)?,
+        other => other?,
+    };
+    let file = File::from(fd);
+    file.set_len(sidestep_worker::page::PAGE as u64)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+/// Reads the state from `/proc`: the field behind the name, which may itself hold blanks and parentheses.
+pub(crate) fn is_stopped(pid: Pid) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let Some(name_end) = stat.iter().rposition(|byte| *byte == b')') else { return false };
+    matches!(stat.get(name_end + 2), Some(b'T' | b't'))
+}

@@ -1,0 +1,75 @@
+//! The same with what every Unix has.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+/// Tells when a child has ended: a thread waits for that and then closes its end of a pipe.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    end: PipeReader,
+}
+
+impl Watch {
+    pub(crate) fn start(pid: Pid) -> io::Result<Watch> {
+        let (end, held) = io::pipe()?;
+        let wait = move || {
+            wait_for(pid);
+            drop(held);
+        };
+        super::super::background::start("sidestep-wait", wait)?;
+        Ok(Watch { end })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+
+    pub(crate) fn id(&self, pid: Pid) -> WaitId<'_> {
+        wait_id(pid)
+    }
+
+    pub(crate) fn signal(&self, pid: Pid, signal: Signal) {
+        let _ = kill(pid, signal);
+    }
+}
+
+fn wait_id(pid: Pid) -> WaitId<'static> {
+    // A pid is never 0 or less, and if it were, a number that no process has is waited for in vain.
+    WaitId::Pid(rustix::process::Pid::from_raw(pid.as_raw()).unwrap_or(rustix::process::Pid::INIT))
+}
+
+/// Until the process is a zombie, or its status was taken by somebody else.
+fn wait_for(pid: Pid) {
+    let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(waitid(wait_id(pid), end), Err(rustix::io::Errno::INTR)) {}
+}
+
+pub(crate) fn image() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// A file without a name. It is written in full, so that a full disk is an error here and not a SIGBUS later.
+pub(crate) fn page_file() -> io::Result<OwnedFd> {
+    let random = RandomState::new().hash_one(std::process::id());
+    let path = std::env::temp_dir().join(format!("sidestep-{}-{random:016x}", std::process::id()));
+    let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.write_all(&[0; sidestep_worker::page::PAGE])?;
+    Ok(file.into())
+}
+
+#[cfg_attr(
+    all(target_os = "linux", not(sidestep_portable)),
+    expect(dead_code, reason = "Linux knows better")
+)]
+pub(crate) fn is_stopped(_: Pid) -> bool {
+    false
+}
