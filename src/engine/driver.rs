@@ -543,7 +543,6 @@ impl Core {
             LastWords::None => None,
             LastWords::DescriptorLost => Some("a descriptor of the channel was closed or replaced".into()),
             LastWords::BadStream => Some("the worker could not read what it was sent".into()),
-            LastWords::Forked => Some("the job forked and its copy came back".into()),
         });
         let how = if fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
         let tail = link.stderr.tail();

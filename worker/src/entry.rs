@@ -39,7 +39,8 @@ pub fn init() {
 
 /// [`init`], with the jobs of a [`Registry`] beside the `#[job]`s.
 ///
-/// Of several calls the first one counts.
+/// Of several calls the first one counts, and [`worker_entry!`](crate::worker_entry) is one: a registry that comes
+/// later is not looked at.
 pub fn init_with(registry: Registry) {
     let table = match registry::publish(registry) {
         Ok(table) => table,
@@ -94,7 +95,7 @@ fn take_channel() -> Result<&'static Link, String> {
     let above = high_number();
     let move_high = |fd| link::move_high(fd, above).map_err(|error| error.to_string());
     own_session();
-    Link::install(page, move_high(jobs)?, move_high(results)?).map_err(|error| error.to_string())
+    Link::install(page, move_high(jobs)?, move_high(results)?, above).map_err(|error| error.to_string())
 }
 
 /// A number that programs rarely use, and that the limit allows.
@@ -130,7 +131,9 @@ fn own_session() {
 /// # fn main() {}
 /// ```
 ///
-/// Jobs then run before `main`, where the standard library has not yet installed its own handler for a stack that
+/// The function that gives the registry runs before `main`, in every run of the binary: it must not panic.
+///
+/// Jobs then run before `main` too, where the standard library has not yet installed its own handler for a stack that
 /// overflows: such a job dies by SIGSEGV instead of SIGABRT, without a message.
 #[macro_export]
 macro_rules! worker_entry {

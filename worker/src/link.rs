@@ -28,8 +28,8 @@ pub(crate) struct Link {
     pub(crate) page: Page,
     pub(crate) jobs: Own,
     out: Mutex<Out>,
-    /// Wakes the watcher so that it begins to look after results that wait.
-    pub(crate) bell: EventFd,
+    /// An eventfd: wakes the watcher so that it begins to look after results that wait.
+    pub(crate) bell: Own,
     /// The watcher is awake and looks after them.
     pub(crate) armed: AtomicBool,
     pid: AtomicU32,
@@ -38,7 +38,14 @@ pub(crate) struct Link {
 static LINK: OnceLock<Link> = OnceLock::new();
 
 impl Link {
-    pub(crate) fn install(page: Page, jobs: OwnedFd, results: OwnedFd) -> io::Result<&'static Link> {
+    /// `above` is the least number that the worker's own descriptors may have.
+    pub(crate) fn install(
+        page: Page,
+        jobs: OwnedFd,
+        results: OwnedFd,
+        above: RawFd,
+    ) -> io::Result<&'static Link> {
+        let bell: OwnedFd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
         let link = Link {
             page,
             jobs: Own::new(jobs)?,
@@ -49,7 +56,7 @@ impl Link {
                 used: 0,
                 oldest: None,
             }),
-            bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            bell: Own::new(move_high(bell, above)?)?,
             armed: AtomicBool::new(false),
             pid: AtomicU32::new(std::process::id()),
         };
@@ -79,9 +86,22 @@ impl Link {
         self.out.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Commits one frame: from here on it counts, whatever happens to this process.
-    pub(crate) fn send(&self, kind: Kind, aux: u8, body: &[u8]) {
+    /// Commits one frame: from here on it counts, whatever happens to this process. With `more` to be run at once,
+    /// the watcher sees to it that it does not wait for that.
+    pub(crate) fn send(&self, kind: Kind, aux: u8, body: &[u8], more: bool) {
         self.out().push(self, kind, aux, body);
+        if more {
+            self.arm();
+        }
+    }
+
+    fn arm(&self) {
+        if !self.armed.load(Ordering::Relaxed)
+            && !self.armed.swap(true, Ordering::AcqRel)
+            && self.bell.is_own()
+        {
+            let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+        }
     }
 
     /// Writes everything that was committed.
@@ -95,15 +115,15 @@ impl Link {
         let Some(oldest) = out.oldest else { return };
         if out.used >= ENOUGH || now.saturating_duration_since(oldest) >= HOLD {
             out.flush(self);
-        } else if !self.armed.swap(true, Ordering::AcqRel) {
-            let _ = self.bell.write(1);
+        } else {
+            self.arm();
         }
     }
 
     /// The watcher's part: writes what has waited since its last look. Tells whether there was anything.
     pub(crate) fn flush_waiting(&self) -> bool {
-        // A held lock means that the main thread is writing or about to look itself.
-        let Ok(mut out) = self.out.try_lock() else { return true };
+        // A held lock means that the main thread is writing, or adds something and will look itself.
+        let Ok(mut out) = self.out.try_lock() else { return false };
         let waiting = out.used > 0;
         out.flush(self);
         waiting
@@ -215,7 +235,7 @@ impl Own {
         Ok(Own { fd, device: stat.st_dev, inode: stat.st_ino })
     }
 
-    fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         fstat(&self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
     }
 }

@@ -43,8 +43,6 @@ pub enum LastWords {
     DescriptorLost = 1,
     /// The parent's stream did not make sense.
     BadStream = 2,
-    /// A job forked and the copy came back from the job.
-    Forked = 3,
 }
 
 #[repr(C)]
@@ -235,7 +233,6 @@ impl Page {
         match self.control().last_words.load(Ordering::Acquire) {
             1 => LastWords::DescriptorLost,
             2 => LastWords::BadStream,
-            3 => LastWords::Forked,
             _ => LastWords::None,
         }
     }

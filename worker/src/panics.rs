@@ -41,6 +41,7 @@ fn note(info: &PanicHookInfo<'_>) {
 
 /// Runs `job`; a panic in it is its outcome.
 pub(crate) fn catch(job: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+    SEEN.set(None);
     CATCHING.set(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(job));
     CATCHING.set(false);

@@ -40,7 +40,11 @@ impl Registry {
     /// A closure must not capture anything: the other process could not know what. The compiler refuses one that does,
     /// and a function pointer too: pass the function itself.
     ///
-    /// Two jobs of one name end the program with code 125 in [`init`](crate::init).
+    /// Two jobs of one name end the program with code 125 in [`init`](crate::init). A function may have two names;
+    /// a pool calls it by the one that sorts last.
+    ///
+    /// # Panics
+    /// If the name is empty.
     #[track_caller]
     #[must_use]
     pub fn job<F, Args>(mut self, name: impl Into<String>, f: F) -> Registry
@@ -54,8 +58,10 @@ impl Registry {
                 "a job is a function itself, or a closure that captures nothing: no function pointer, no captures"
             )
         }
+        let name = name.into();
+        assert!(!name.is_empty(), "a job needs a name");
         let place = Location::caller();
-        self.entries.push(Entry::new(name.into(), &[], "", f, place.file(), place.line()));
+        self.entries.push(Entry::new(name, &[], "", f, place.file(), place.line()));
         self
     }
 }
@@ -91,6 +97,8 @@ impl Registry {
 /// A job of a [`Registry`] or of the `#[job]` attribute.
 pub(crate) struct Entry {
     pub(crate) info: JobInfo,
+    /// Its result is a `Result`.
+    fallible: bool,
     /// Gives way to another job of its name.
     fallback: bool,
     type_id: TypeId,
@@ -120,6 +128,7 @@ impl Entry {
             JobInfo { name, args, output: short_type_name::<F::Output>(), signature, doc: doc.to_owned() };
         Entry {
             info,
+            fallible: type_name::<F::Output>().starts_with("core::result::Result<"),
             fallback: false,
             type_id: TypeId::of::<F>(),
             handler: Box::new(Typed(f, PhantomData)),
@@ -208,6 +217,11 @@ impl Table {
     /// A job by its number.
     pub fn info(&self, number: u32) -> Option<&JobInfo> {
         self.entries.get(number as usize).map(|entry| &entry.info)
+    }
+
+    /// Whether a job's result is a `Result`.
+    pub(crate) fn is_fallible(&self, number: u32) -> bool {
+        self.entries.get(number as usize).is_some_and(|entry| entry.fallible)
     }
 
     /// Runs a job in this process.

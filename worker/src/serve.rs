@@ -34,7 +34,7 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
     if codec::encode(&hello, &mut body).is_err() {
         link.end(LastWords::None);
     }
-    link.send(Kind::Hello, 0, &body);
+    link.send(Kind::Hello, 0, &body, false);
     let mut server = Server {
         link,
         table,
@@ -100,7 +100,7 @@ impl Server {
         if codec::encode(&outcome, &mut self.result).is_err() {
             self.link.end(LastWords::None);
         }
-        self.link.send(Kind::Ready, 0, &self.result);
+        self.link.send(Kind::Ready, 0, &self.result, false);
     }
 
     /// The directory first: the initializer may use it.
@@ -124,8 +124,7 @@ impl Server {
         result.clear();
         panics::catch(|| table.serve(job, Encoding::Binary, &call.args, result))?;
         // A `Result` begins with its variant; 1 is `Err`.
-        let is_result = self.table.info(job).is_some_and(|info| info.output.starts_with("Result<"));
-        if is_result && result.first_chunk::<4>() == Some(&1u32.to_le_bytes()) {
+        if self.table.is_fallible(job) && result.first_chunk::<4>() == Some(&1u32.to_le_bytes()) {
             let message = match codec::decode::<(u32, crate::Failure)>(result) {
                 Ok((_, failure)) => format!("{failure:#}"),
                 Err(_) => match codec::decode::<(u32, String)>(result) {
@@ -191,19 +190,19 @@ impl Server {
         };
         match outcome {
             Ok(()) if self.result.len() <= MAX_BODY => {
-                self.link.send(Kind::Done, duration_code(nanos), &self.result)
+                self.link.send(Kind::Done, duration_code(nanos), &self.result, one_of_many)
             }
-            Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos),
-            Err(fault) => self.fault(&fault, nanos),
+            Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos, one_of_many),
+            Err(fault) => self.fault(&fault, nanos, one_of_many),
         }
     }
 
-    fn fault(&mut self, fault: &Fault, nanos: u64) {
+    fn fault(&mut self, fault: &Fault, nanos: u64, more: bool) {
         self.result.clear();
         if codec::encode(fault, &mut self.result).is_err() {
             self.link.end(LastWords::None);
         }
-        self.link.send(Kind::Fault, duration_code(nanos), &self.result);
+        self.link.send(Kind::Fault, duration_code(nanos), &self.result, more);
     }
 
     fn note_pace(&mut self, job: u32, nanos: u64) {
@@ -224,8 +223,8 @@ impl Server {
     }
 }
 
-/// What a job has printed and the standard library still holds would else be lost with a later crash, or be taken
-/// for a later job's.
+/// What jobs have printed and the standard library still holds, an unfinished line, would else be lost with a later
+/// crash, or be taken for a later job's.
 fn flush_standard_output() {
     use std::io::Write;
     let _ = std::io::stdout().flush();

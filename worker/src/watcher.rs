@@ -46,14 +46,14 @@ fn watch(link: &'static Link) {
         ];
         let _ = poll(&mut fds, if armed { PollTimeout::from(TICK) } else { PollTimeout::NONE });
         let [jobs, bell] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::POLLNVAL));
+        if (jobs | bell).contains(PollFlags::POLLNVAL) || !(link.jobs.is_own() && link.bell.is_own()) {
+            link.end(LastWords::DescriptorLost);
+        }
         if jobs.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
             end_group();
         }
-        if (jobs | bell).contains(PollFlags::POLLNVAL) {
-            link.end(LastWords::DescriptorLost);
-        }
         if bell.contains(PollFlags::POLLIN) {
-            let _ = link.bell.read();
+            let _ = nix::unistd::read(&link.bell, &mut [0; 8]);
             quiet = 0;
         } else if armed {
             quiet = if link.flush_waiting() { 0 } else { quiet + 1 };
