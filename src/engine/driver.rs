@@ -28,6 +28,8 @@ const SPIN: Duration = Duration::from_micros(50);
 const TICK: Duration = Duration::from_millis(1);
 /// A worker that was told to go, has nothing left to answer and stays is killed after this long.
 const LEAVING: Duration = Duration::from_secs(10);
+/// A worker that has closed its result pipe and lives on for this long was not about to end: a job has closed it.
+const CLOSED: Duration = Duration::from_millis(100);
 /// A killed worker that stays this long is given up to a background thread.
 const UNREAPED: Duration = Duration::from_secs(5);
 
@@ -184,8 +186,12 @@ impl Engine {
             Ok(Stopped::End) => {
                 self.poller.remove(ends.inbox.as_fd());
                 self.take_frames(io, at);
-                // It has ended, or a job has closed the pipe. In the first case this changes nothing.
-                self.with(|core, _| core.wires.condemn(at, "it closed its result pipe".into()));
+                self.with(|core, now| {
+                    if let Some(link) = core.wires.link(at, generation) {
+                        link.closed.get_or_insert(now);
+                    }
+                });
+                self.reap(io, at, generation);
             }
             Err(error) => self.with(|core, _| core.wires.condemn(at, error.to_string())),
         }
@@ -321,6 +327,7 @@ impl Engine {
             greeting: Greeting::Silent,
             fault: None,
             killed: None,
+            closed: None,
             stderr: stderr.clone(),
         };
         let setup = wires::setup(self, at, marks);
@@ -600,6 +607,12 @@ impl Core {
                 _ => false,
             })
             .collect();
+        for at in 0..self.wires.links.len() {
+            let closed = self.wires.links[at].as_ref().and_then(|link| link.closed);
+            if closed.is_some_and(|closed| now.saturating_duration_since(closed) >= CLOSED) {
+                self.wires.condemn(at, "the job closed the worker's result pipe".into());
+            }
+        }
         for view in late {
             let Some(link) = self.wires.links[view.slot].as_mut() else { continue };
             if view.state == State::Starting && !matches!(link.greeting, Greeting::Refused(_)) {

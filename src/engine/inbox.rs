@@ -44,7 +44,7 @@ impl Inbox {
         let mut taken = 0;
         while taken < TURN {
             let room = self.assembler.room(READ)?;
-            let asked = room.len();
+            let asked = room.len().min(READ);
             match nix::unistd::read(&self.pipe, room) {
                 Ok(0) => return Ok(Stopped::End),
                 Ok(count) => {

@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) greeting: Greeting,
     /// Why it was killed, if it was killed for what it sent.
     pub(super) fault: Option<String>,
+    /// When its result pipe was seen closed: it is ending, or a job has closed it.
+    pub(super) closed: Option<Instant>,
     /// When it was first killed.
     pub(super) killed: Option<Instant>,
     pub(super) stderr: Arc<Stderr>,
