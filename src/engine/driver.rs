@@ -12,7 +12,7 @@ use sidestep_worker::page::LastWords;
 use sidestep_worker::wire::{Fault, Mark};
 
 use crate::error::{Cause, JobError, Place, PoolError};
-use crate::process::{Exit, Flow, Interest, Ready, Spawned, Stderr};
+use crate::process::{Exit, Flow, Interest, Poller, Ready, Spawned, Stderr};
 
 use super::inbox::{Inbox, Stopped};
 use super::outbox::Outbox;
@@ -166,6 +166,7 @@ impl Engine {
             }
         }
         io.ready = ready;
+        self.resume_outputs(io);
         self.take_arrivals(io);
         let now = Instant::now();
         if io.next_tick.is_none_or(|tick| tick <= now) {
@@ -387,19 +388,20 @@ impl Engine {
             exit
         };
         self.take_last_results(io, at, generation);
-        if let Some(ends) = io.ends.get_mut(at).and_then(Option::take) {
+        let output = io.ends.get_mut(at).and_then(Option::take).and_then(|ends| {
             self.poller.remove(ends.inbox.as_fd());
             for output in ends.outputs() {
                 self.poller.remove(output.as_fd());
                 output.finish();
             }
-        }
+            ends.captured_last()
+        });
         let cause = match exit {
             Exit::Code(code) => Cause::Exit(code),
             Exit::Signal { signal, .. } => Cause::Signal(signal),
             Exit::Unknown => Cause::Unknown,
         };
-        self.with(|core, now| core.bury(at, cause, now));
+        self.with(|core, now| core.bury(at, cause, output, &self.poller, now));
         self.changed.notify_all();
     }
 
@@ -455,7 +457,6 @@ impl Engine {
     // ---- time ----
 
     fn tick(&self, io: &mut Io, now: Instant) {
-        self.resume_outputs(io);
         self.with(|core, _| {
             for at in core.scheduler.tick(now, &mut core.wires) {
                 let link = core.wires.links[at].as_ref();
@@ -490,7 +491,7 @@ impl Engine {
                 let Some(link) = core.wires.links[at].as_ref() else { return };
                 self.poller.remove(link.child.exit_fd());
                 core.unreaped.push(link.child.pid());
-                core.bury(at, Cause::Unknown, now);
+                core.bury(at, Cause::Unknown, None, &self.poller, now);
             });
         }
     }
@@ -533,6 +534,16 @@ impl Ends {
         }
     }
 
+    /// What the job that the worker died in had printed.
+    fn captured_last(&self) -> Option<(u64, Captured)> {
+        let stdout = self.stdout.as_ref().and_then(|stdout| stdout.take_open());
+        let stderr = self.stderr.take_open();
+        let (id, _) = stdout.as_ref().or(stderr.as_ref())?;
+        let id = *id;
+        let bytes = |output: Option<(u64, Vec<u8>)>| output.map(|(_, bytes)| bytes).unwrap_or_default();
+        Some((id, Captured { stdout: bytes(stdout), stderr: bytes(stderr) }))
+    }
+
     fn captured(&self, id: u64) -> Option<Captured> {
         self.captures.then(|| Captured {
             stdout: self.stdout.as_ref().and_then(|stdout| stdout.take(id)).unwrap_or_default(),
@@ -543,8 +554,18 @@ impl Ends {
 
 impl Core {
     /// Takes leave of a worker whose process has ended or was given up.
-    fn bury(&mut self, at: usize, cause: Cause, now: Instant) {
+    fn bury(
+        &mut self,
+        at: usize,
+        cause: Cause,
+        output: Option<(u64, Captured)>,
+        poller: &Poller,
+        now: Instant,
+    ) {
         let Some(link) = self.wires.links[at].take() else { return };
+        if link.outbox.watched {
+            poller.remove(link.outbox.as_fd());
+        }
         let words = link.page.last_words();
         let fault = link.fault.clone().or_else(|| match words {
             LastWords::None => None,
@@ -557,7 +578,8 @@ impl Core {
         if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
-        self.wires.loss = Some(Loss { pid: link.child.pid(), cause, stderr_tail: tail.clone(), fault });
+        self.wires.loss =
+            Some(Loss { pid: link.child.pid(), cause, stderr_tail: tail.clone(), fault, output });
         // The scheduler asks the page of a gone worker what was claimed.
         self.wires.links[at] = Some(link);
         let storm = self.scheduler.down(at, how, now, &mut self.wires);

@@ -10,13 +10,13 @@ use sidestep_worker::page::Page;
 use sidestep_worker::wire::{Mark, RunHeader, Setup};
 
 use crate::error::{Cause, JobError, Place, PoolError};
-use crate::process::{self, Child, Interest, Poller, Stderr};
+use crate::process::{self, Child, Interest, Output, Poller, Stderr};
 
 use super::args::Args;
 use super::driver::{Source, token};
 use super::outbox::Outbox;
 use super::scheduler::{Effects, Item, Verdict};
-use super::sink::Sink;
+use super::sink::{Captured, Sink};
 use super::{Engine, start::Greeting};
 
 /// The parent's ends of one worker.
@@ -56,6 +56,8 @@ pub(super) struct Loss {
     pub(super) stderr_tail: String,
     /// What it did wrong, if it was killed for that.
     pub(super) fault: Option<String>,
+    /// What the job that it ran had printed.
+    pub(super) output: Option<(u64, Captured)>,
 }
 
 /// An outcome to be handed over once the engine's lock is free.
@@ -63,11 +65,12 @@ pub(super) struct Delivery {
     sink: Arc<dyn Sink>,
     item: Item,
     error: JobError,
+    output: Option<Captured>,
 }
 
 impl Delivery {
     pub(super) fn hand_over(self) {
-        self.sink.accept(self.item, Err(self.error), None);
+        self.sink.accept(self.item, Err(self.error), self.output);
         self.sink.publish();
     }
 }
@@ -218,15 +221,17 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
                     .as_ref()
                     .map_or_else(|| "its workers no longer start".into(), |why| why.to_string()),
             },
-            (Verdict::Lost, Some(Loss { fault: None, cause, stderr_tail, pid })) => JobError::WorkerLost {
-                job: place.job,
-                id: place.id,
-                pid: Some(*pid),
-                cause: *cause,
-                hint: None,
-                stderr_tail: stderr_tail.clone(),
-                attempts: 1,
-            },
+            (Verdict::Lost, Some(Loss { fault: None, cause, stderr_tail, pid, .. })) => {
+                JobError::WorkerLost {
+                    job: place.job,
+                    id: place.id,
+                    pid: Some(*pid),
+                    cause: *cause,
+                    hint: None,
+                    stderr_tail: stderr_tail.clone(),
+                    attempts: 1,
+                }
+            }
             (Verdict::Lost | Verdict::Protocol, loss) => {
                 let fault = loss.and_then(|loss| loss.fault.clone());
                 place.protocol(
@@ -234,18 +239,22 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
                 )
             }
         };
-        self.deliveries.push(Delivery { sink: sink.clone(), item, error });
+        let output = self.loss.as_mut().and_then(|loss| loss.output.take_if(|(id, _)| *id == item.id));
+        let output = output.map(|(_, output)| output);
+        self.deliveries.push(Delivery { sink: sink.clone(), item, error, output });
     }
 }
 
 /// What a new worker is told.
-pub(super) fn setup(engine: &Engine, slot: usize, marks: Option<Mark>) -> Setup {
+pub(super) fn setup(engine: &Engine, slot: usize, mark: Option<Mark>) -> Setup {
     let config = &engine.config;
     Setup {
         slot: slot as u32,
         directory: config.directory.clone(),
         initializer: config.initializer.clone(),
         finalizer: config.finalizer.clone(),
-        marks,
+        mark,
+        marks_stdout: config.plan.stdout == Output::Capture,
+        marks_stderr: config.plan.stderr == Output::Capture,
     }
 }

@@ -1,5 +1,6 @@
 //! One call of a job: the eight methods, and the options that they take.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,7 +37,8 @@ use super::{JobHandle, MapHandle, Pool};
 #[must_use = "nothing is called until one of the eight methods is"]
 pub struct Call<'p, F> {
     engine: &'p Arc<Engine>,
-    f: F,
+    /// A job is its type: the function itself has no size.
+    job: PhantomData<F>,
     chunk: Option<usize>,
     /// An option that cannot be.
     bad: Option<String>,
@@ -53,8 +55,15 @@ struct Target<R> {
 }
 
 impl<'p, F> Call<'p, F> {
-    pub(super) fn new(pool: &'p Pool, f: F) -> Call<'p, F> {
-        Call { engine: &pool.engine, f, chunk: None, bad: None, on_error: None, on_success: None }
+    pub(super) fn new(pool: &'p Pool) -> Call<'p, F> {
+        Call {
+            engine: &pool.engine,
+            job: PhantomData,
+            chunk: None,
+            bad: None,
+            on_error: None,
+            on_success: None,
+        }
     }
 
     /// Sends the items of a `map` in pieces of this many, instead of pieces sized by what the items take.

@@ -71,8 +71,8 @@ impl Pool {
     }
 
     /// Options for one call: see [`Call`].
-    pub fn call<F>(&self, f: F) -> Call<'_, F> {
-        Call::new(self, f)
+    pub fn call<F>(&self, _f: F) -> Call<'_, F> {
+        Call::new(self)
     }
 
     /// Runs a job and waits for its result.

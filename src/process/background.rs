@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// A thread of this process and the way to hand things to it.
 ///
@@ -51,11 +51,13 @@ impl<T: Send + 'static> Background<T> {
 /// Starts a thread that no signal handler of the program ever runs on, and that SIGPIPE cannot kill the process
 /// through.
 pub(super) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let quiet = move || {
-        let _ = SigSet::all().thread_block();
-        run();
-    };
-    std::thread::Builder::new().name(name.into()).spawn(quiet).map(drop)
+    // The new thread has its creator's mask from its first instruction.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let started = std::thread::Builder::new().name(name.into()).spawn(run);
+    if let Ok(mask) = mask {
+        let _ = mask.thread_set_mask();
+    }
+    started.map(drop)
 }
 
 #[cfg(test)]

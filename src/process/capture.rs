@@ -8,7 +8,7 @@ use super::body::Body;
 
 /// Splits a worker's captured output into its jobs' parts. What comes between jobs is dropped.
 #[derive(Debug)]
-pub(crate) struct Splitter {
+pub(super) struct Splitter {
     mark: Mark,
     /// The stream's last bytes, if they may be the beginning of a mark; fewer than a mark has.
     held: Vec<u8>,
@@ -19,16 +19,12 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    pub(crate) fn new(mark: Mark) -> Splitter {
+    pub(super) fn new(mark: Mark) -> Splitter {
         Splitter { mark, held: Vec::new(), open: None, done: HashMap::new() }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.push_and_show(bytes, |_| {});
-    }
-
-    /// The same, and shows all that is no mark, the bytes between jobs too.
-    pub(super) fn push_and_show(&mut self, bytes: &[u8], mut show: impl FnMut(&[u8])) {
+    /// Takes the stream's next bytes and shows all that is no mark, what comes between jobs too.
+    pub(super) fn push(&mut self, bytes: &[u8], mut show: impl FnMut(&[u8])) {
         let joined;
         let mut rest = match self.held.is_empty() {
             true => bytes,
@@ -58,12 +54,12 @@ impl Splitter {
     }
 
     /// What a job has printed, once its part has ended. Of several attempts on this worker it is the last one's.
-    pub(crate) fn take(&mut self, id: u64) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, id: u64) -> Option<Vec<u8>> {
         self.done.remove(&id).map(Body::into_bytes)
     }
 
     /// The job whose part did not end, because the worker did, and what it had printed.
-    pub(crate) fn take_open(&mut self) -> Option<(u64, Vec<u8>)> {
+    pub(super) fn take_open(&mut self) -> Option<(u64, Vec<u8>)> {
         self.finish(|_| {});
         self.open.take().map(|(id, body)| (id, body.into_bytes()))
     }
@@ -118,8 +114,8 @@ mod tests {
     #[test]
     fn a_torn_mark_at_the_end_is_data() {
         let mut splitter = Splitter::new(MARK);
-        splitter.push(&MARK.bytes(7));
-        splitter.push(b"text aab");
+        splitter.push(&MARK.bytes(7), |_| {});
+        splitter.push(b"text aab", |_| {});
         assert_eq!(splitter.take(7), None);
         assert_eq!(splitter.take_open(), Some((7, b"text aab".to_vec())));
         assert_eq!(splitter.take_open(), None);
@@ -129,7 +125,7 @@ mod tests {
     fn the_last_attempt_counts() {
         let mut splitter = Splitter::new(MARK);
         for part in [&MARK.bytes(1)[..], b"first", &MARK.bytes(1), b"second", &MARK.bytes(2)] {
-            splitter.push(part);
+            splitter.push(part, |_| {});
         }
         assert_eq!(splitter.take(1), Some(b"second".to_vec()));
         assert_eq!(splitter.take(1), None);
@@ -186,7 +182,7 @@ mod tests {
             let (mut rest, mut cuts) = (stream.as_slice(), cuts.iter().cycle());
             while !rest.is_empty() {
                 let (piece, more) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
-                splitter.push_and_show(piece, |bytes| shown.extend_from_slice(bytes));
+                splitter.push(piece, |bytes| shown.extend_from_slice(bytes));
                 rest = more;
             }
             splitter.finish(|bytes| shown.extend_from_slice(bytes));

@@ -29,19 +29,21 @@ impl SpawnError {
     fn advice(&self) -> Option<&'static str> {
         Some(match self.errno() {
             Errno::EMFILE => {
-                "this process may not open more files: raise its limit (ulimit -n) or use fewer workers"
+                "this process may open no more files: raise its limit (ulimit -n) or use fewer workers"
             }
-            Errno::ENFILE => "the system may not open more files: close some, or use fewer workers",
+            Errno::ENFILE => "the system may open no more files: close some, or use fewer workers",
             Errno::EAGAIN => {
-                "there may be no more processes or threads: raise the limit (ulimit -u, or pids.max of the cgroup) or use fewer workers"
+                "there may be no more processes or threads: raise the limit (ulimit -u, or pids.max of the cgroup) \
+                 or use fewer workers"
             }
             Errno::ENOMEM => "there is not enough memory: use fewer workers",
-            Errno::ENOENT => "there is no such file (or the loader that it names is missing): check the path",
+            Errno::ENOENT => "there is no such file, or the loader that it names is missing: check the path",
             Errno::EACCES | Errno::EPERM => {
-                "it is not allowed: check that the file is executable, on a file system without noexec, and that no sandbox forbids it"
+                "check that the file may be executed, that its file system is not mounted noexec, and that no \
+                 sandbox forbids it"
             }
-            Errno::ENOEXEC => "the file is not a program for this system",
-            Errno::E2BIG => "the environment is too large: make it smaller",
+            Errno::ENOEXEC => "the file is no program for this system",
+            Errno::E2BIG => "make the environment smaller",
             _ => return None,
         })
     }

@@ -79,10 +79,6 @@ impl OpenLane {
         lane.room()
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.channel.state().lanes[self.key].paused
-    }
-
     pub(super) fn push(&self, bytes: &[u8]) {
         let mut state = self.channel.state();
         let now = Instant::now();

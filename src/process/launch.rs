@@ -12,7 +12,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 use rustix::fs::OFlags;
-use rustix::io::FdFlags;
+use rustix::io::{Errno, FdFlags};
 use sidestep_worker::entry::{JOBS_FD, MARKER, PAGE_FD, RESULTS_FD};
 use sidestep_worker::page::Page;
 
@@ -127,7 +127,10 @@ fn high(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= ABOVE {
         return Ok(fd);
     }
-    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE)?)
+    match rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE) {
+        Err(Errno::INVAL) => Err(Errno::MFILE.into()), // not even that number is within the limit
+        result => Ok(result?),
+    }
 }
 
 /// Only for the parent's ends: the flag belongs to one end of a pipe, and the worker's must block.
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn signals_are_as_a_fresh_program_expects_them() {
-        let masks = printed("sed -n 's/^Sig\\(Blk\\|Ign\\)://p' /proc/$$/status");
+        let masks = printed("exec sed -n 's/^Sig\\(Blk\\|Ign\\)://p' /proc/self/status");
         assert!(
             masks.split_whitespace().all(|mask| u64::from_str_radix(mask, 16).unwrap() & !(3 << 31) == 0),
             "{masks}"
@@ -262,30 +265,34 @@ mod tests {
             rustix::io::fcntl_dupfd_cloexec(fd, 100).unwrap()
         });
         (0..3).for_each(|fd| nix::unistd::close(fd).unwrap());
-        let mut plan = plan("/bin/sh");
-        plan.stdout = Output::Inherit;
-        // The first free number in us is 0, so each of the numbers would be in the way without `high`.
-        let script = "cat; echo lost; echo kept >&2; cat <&3 >&4";
-        let mut spawned = launch(&plan, Some(&["-c", script])).unwrap();
-        nix::unistd::write(&spawned.jobs, b"frames").unwrap();
-        drop(spawned.jobs);
-        assert_eq!(read_to_end(&spawned.results), "frames");
-        assert_eq!(read_to_end(&spawned.stderr), "kept\n");
-        assert_eq!(reap(&mut spawned.child), super::super::Exit::Code(0));
-        assert!(
-            rustix::io::fcntl_getfd(io::stdin()).is_err() && rustix::io::fcntl_getfd(io::stdout()).is_err()
-        );
+        let outcome = std::panic::catch_unwind(|| {
+            let script = "cat; echo lost; echo kept >&2; cat <&3 >&4";
+            let plan = Plan { stdout: Output::Inherit, ..plan("/bin/sh") };
+            let mut spawned = launch(&plan, Some(&["-c", script])).unwrap();
+            nix::unistd::write(&spawned.jobs, b"frames").unwrap();
+            drop(spawned.jobs);
+            let texts = (read_to_end(&spawned.results), read_to_end(&spawned.stderr));
+            (texts, reap(&mut spawned.child), rustix::io::fcntl_getfd(io::stdout()).is_err())
+        });
         nix::unistd::dup2_stdin(&standard[0]).unwrap();
         nix::unistd::dup2_stdout(&standard[1]).unwrap();
         nix::unistd::dup2_stderr(&standard[2]).unwrap();
+        let texts = ("frames".to_owned(), "kept\n".to_owned());
+        assert_eq!(outcome.unwrap(), (texts, super::super::Exit::Code(0), true));
+    }
+
+    #[test]
+    fn closed_standard_descriptors_are_in_nobodys_way() {
+        alone("launch::tests::standard_descriptors_are_closed");
     }
 
     #[test]
     #[ignore = "limits the whole process"]
     fn descriptors_run_out() {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let open = open_descriptors() as u64;
-        setrlimit(Resource::RLIMIT_NOFILE, open + 4, hard).unwrap();
+        let _filler: Vec<_> = (0..8).map(|_| open_null().unwrap()).collect();
+        let open = open_descriptors() as u64 + 4;
+        setrlimit(Resource::RLIMIT_NOFILE, open, hard).unwrap();
         let error = launch(&plan("/bin/sh"), None).unwrap_err();
         assert!(error.errno() == Errno::EMFILE && error.is_transient(), "{error}");
         // The spawner raises the soft limit and tries again.

@@ -23,7 +23,6 @@ mod tail;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use capture::Splitter;
 pub(crate) use child::{Child, Exit};
 pub(crate) use error::SpawnError;
 pub(crate) use forward::Forwarder;
@@ -33,4 +32,3 @@ pub(crate) use pipe::{look_at_sigpipe, write};
 pub(crate) use poller::{Interest, Poller, Ready};
 pub(crate) use spawn::{Plan, Program, Spawned, spawn};
 pub(crate) use stderr::{Flow, Stderr};
-pub(crate) use tail::Tail;

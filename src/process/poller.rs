@@ -7,18 +7,17 @@ pub(crate) use super::sys::Poller;
 pub(crate) enum Interest {
     Read,
     Write,
-    Both,
     /// Nothing, not even its end.
     None,
 }
 
 impl Interest {
     pub(super) fn reads(self) -> bool {
-        matches!(self, Interest::Read | Interest::Both)
+        self == Interest::Read
     }
 
     pub(super) fn writes(self) -> bool {
-        matches!(self, Interest::Write | Interest::Both)
+        self == Interest::Write
     }
 }
 
@@ -85,7 +84,7 @@ mod tests {
         poller.add(reader.as_fd(), 1, Interest::None).unwrap();
         drop(writer);
         assert_eq!(wait(&poller, AT_ONCE), []);
-        poller.modify(reader.as_fd(), 2, Interest::Both).unwrap();
+        poller.modify(reader.as_fd(), 2, Interest::Read).unwrap();
         assert_eq!(wait(&poller, None)[0].token, 2);
         poller.modify(reader.as_fd(), 2, Interest::None).unwrap();
         assert_eq!(wait(&poller, AT_ONCE), []);

@@ -2,7 +2,7 @@
 
 /// The last [`Tail::LEN`] bytes of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Tail {
+pub(super) struct Tail {
     /// Up to twice the length, so that it is moved together only now and then.
     bytes: Vec<u8>,
     /// Bytes were let go that came before these.
@@ -10,15 +10,15 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) const LEN: usize = 8 << 10;
+    pub(super) const LEN: usize = 8 << 10;
     /// One more than is shown: the byte before tells whether the part shown begins with a line.
     const KEPT: usize = Tail::LEN + 1;
 
-    pub(crate) fn new() -> Tail {
+    pub(super) fn new() -> Tail {
         Tail::default()
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         let bytes = match bytes.len().checked_sub(Tail::KEPT) {
             Some(more) => {
                 self.cut |= more > 0 || !self.bytes.is_empty();
@@ -37,7 +37,7 @@ impl Tail {
 
     /// The text without blanks around it. If earlier bytes are missing it begins with a whole line, where there is
     /// one.
-    pub(crate) fn to_string_lossy(&self) -> String {
+    pub(super) fn to_string_lossy(&self) -> String {
         let start = self.bytes.len().saturating_sub(Tail::LEN);
         let (before, shown) = self.bytes.split_at(start);
         let torn = match before.last() {

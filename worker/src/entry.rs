@@ -92,16 +92,10 @@ fn take_channel() -> Result<&'static Link, String> {
     // SAFETY: these descriptors are open, were made for us by the parent, and this runs once.
     let [jobs, results, page] = [JOBS_FD, RESULTS_FD, PAGE_FD].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     let page = Page::open(&File::from(page)).ok_or("its shared page is of another version")?;
-    let above = high_number();
+    let above = link::high_number();
     let move_high = |fd| link::move_high(fd, above).map_err(|error| error.to_string());
     own_session();
     Link::install(page, move_high(jobs)?, move_high(results)?, above).map_err(|error| error.to_string())
-}
-
-/// A number that programs rarely use, and that the limit allows.
-fn high_number() -> RawFd {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
-    (soft.min(1024) as RawFd - 32).max(10)
 }
 
 /// Own session and group, so that the terminal's signals reach the parent alone and the group can be killed as

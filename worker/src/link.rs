@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 
 use crate::frame::{Assembler, HEADER, Header, Kind};
@@ -32,10 +33,17 @@ pub(crate) struct Link {
     pub(crate) bell: Own,
     /// The watcher is awake and looks after them.
     pub(crate) armed: AtomicBool,
-    pid: AtomicU32,
+    pid: u32,
 }
 
 static LINK: OnceLock<Link> = OnceLock::new();
+
+/// Set in a copy of this process that fork() has made.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_fork() {
+    FORKED.store(true, Ordering::Relaxed);
+}
 
 impl Link {
     /// `above` is the least number that the worker's own descriptors may have.
@@ -58,8 +66,12 @@ impl Link {
             }),
             bell: Own::new(move_high(bell, above)?)?,
             armed: AtomicBool::new(false),
-            pid: AtomicU32::new(std::process::id()),
+            pid: std::process::id(),
         };
+        // SAFETY: the handler only stores into an atomic, which is allowed in a copy of a threaded process.
+        if unsafe { libc::pthread_atfork(None, None, Some(note_fork)) } != 0 {
+            return Err(io::Error::other("no memory to watch for fork()"));
+        }
         Ok(LINK.get_or_init(|| link))
     }
 
@@ -74,10 +86,17 @@ impl Link {
         exit_now(EXIT_PROTOCOL)
     }
 
-    /// User code has run: are we still who we were?
+    /// User code has run: a copy that it has made with fork(), and that has come back from the job, must not speak
+    /// for the worker. Asks no system call, so that it can be done for each item.
+    pub(crate) fn check_fork(&self) {
+        if FORKED.load(Ordering::Relaxed) {
+            exit_now(EXIT_PROTOCOL);
+        }
+    }
+
+    /// The same, also for a copy that was made behind the C library's back.
     fn check_process(&self) {
-        if std::process::id() != self.pid.load(Ordering::Relaxed) {
-            // A copy made by fork() in a job: it must not speak for the worker.
+        if std::process::id() != self.pid {
             exit_now(EXIT_PROTOCOL);
         }
     }
@@ -118,6 +137,13 @@ impl Link {
         } else {
             self.arm();
         }
+    }
+
+    /// The watcher goes back to sleep: writes what may have come while it made up its mind. This waits for the lock: the
+    /// main thread may be in it, and may have seen a watcher that was still awake.
+    pub(crate) fn disarm(&self) {
+        self.armed.store(false, Ordering::Release);
+        self.flush();
     }
 
     /// The watcher's part: writes what has waited since its last look. Tells whether there was anything.
@@ -230,7 +256,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    fn new(fd: OwnedFd) -> io::Result<Own> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Own> {
         let stat = fstat(&fd)?;
         Ok(Own { fd, device: stat.st_dev, inode: stat.st_ino })
     }
@@ -267,10 +293,20 @@ pub(crate) fn move_high(fd: OwnedFd, above: RawFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// The parent is gone: ends the worker and everything that its jobs have started and that is still in its group.
+/// The parent is gone: ends the worker and everything that its jobs have started and that is still in its group. A
+/// group that the worker does not lead is somebody else's.
 pub(crate) fn end_group() -> ! {
-    let _ = nix::sys::signal::killpg(nix::unistd::getpgrp(), nix::sys::signal::Signal::SIGKILL);
+    let group = nix::unistd::getpgrp();
+    if group == nix::unistd::getpid() {
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
     exit_now(EXIT_PROTOCOL)
+}
+
+/// A number that programs rarely use, and that the limit allows.
+pub(crate) fn high_number() -> RawFd {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
+    (soft.min(1024) as RawFd - 32).max(10)
 }
 
 /// Ends this process without running anything that user code has registered.

@@ -1,25 +1,32 @@
 //! Captured outputs: marks in the stream tell which part belongs to which job.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::link::move_high;
-use crate::wire::Mark;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The worker's own hold on its two outputs, which stays valid when a job closes 1 or 2.
+use crate::link::{Own, high_number, move_high};
+use crate::wire::{Mark, Setup};
+
+/// The worker's own hold on its captured outputs, which stays valid when a job closes 1 or 2.
 pub(crate) struct Marks {
     mark: Mark,
-    outputs: [File; 2],
+    outputs: Vec<Own>,
 }
 
 impl Marks {
-    pub(crate) fn new(mark: Mark) -> std::io::Result<Marks> {
-        let keep = |fd: std::os::fd::BorrowedFd<'_>| -> std::io::Result<File> {
-            let copy: OwnedFd = fd.try_clone_to_owned()?;
-            Ok(File::from(move_high(copy, 10)?))
-        };
-        Ok(Marks { mark, outputs: [keep(std::io::stdout().as_fd())?, keep(std::io::stderr().as_fd())?] })
+    /// `None` if nothing is captured.
+    pub(crate) fn new(setup: &Setup) -> std::io::Result<Option<Marks>> {
+        let Some(mark) = setup.mark else { return Ok(None) };
+        let keep = |fd: BorrowedFd<'_>| Own::new(move_high(fd.try_clone_to_owned()?, high_number())?);
+        let mut outputs = Vec::new();
+        if setup.marks_stdout {
+            outputs.push(keep(std::io::stdout().as_fd())?);
+        }
+        if setup.marks_stderr {
+            outputs.push(keep(std::io::stderr().as_fd())?);
+        }
+        Ok(Some(Marks { mark, outputs }))
     }
 
     /// What comes from here on belongs to job `id`.
@@ -27,15 +34,29 @@ impl Marks {
         self.write(id);
     }
 
-    /// What comes from here on belongs to no job.
+    /// What comes from here on belongs to no job. What the job has left in buffers is written before.
     pub(crate) fn end(&self) {
+        crate::serve::flush_standard_output();
+        // SAFETY: fflush with a null pointer flushes every open stream of C's; it takes their locks itself.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
         self.write(Mark::END);
     }
 
     /// A mark is shorter than a pipe's atomic write, so that nothing can come in between.
     fn write(&self, id: u64) {
-        for mut output in &self.outputs {
-            let _ = output.write_all(&self.mark.bytes(id));
+        let bytes = self.mark.bytes(id);
+        for output in self.outputs.iter().filter(|output| output.is_own()) {
+            loop {
+                match nix::unistd::write(output, &bytes) {
+                    Err(Errno::EINTR) => {}
+                    // A job may have made its output non-blocking.
+                    Err(Errno::EAGAIN) => {
+                        let _ =
+                            poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+                    }
+                    Ok(_) | Err(_) => break,
+                }
+            }
         }
     }
 }

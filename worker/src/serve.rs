@@ -93,9 +93,10 @@ impl Server {
     fn set_up(&mut self, body: &[u8]) {
         let Ok(setup) = codec::decode::<Setup>(body) else { self.link.end(LastWords::BadStream) };
         self.slot = setup.slot;
-        self.finalizer = setup.finalizer;
+        self.finalizer = setup.finalizer.clone();
+        let marks = Marks::new(&setup);
         let outcome = self.prepare(setup.directory, setup.initializer);
-        self.marks = setup.marks.and_then(|mark| Marks::new(mark).ok());
+        self.marks = marks.unwrap_or_else(|_| self.link.end(LastWords::None));
         self.result.clear();
         if codec::encode(&outcome, &mut self.result).is_err() {
             self.link.end(LastWords::None);
@@ -180,8 +181,8 @@ impl Server {
         let (table, result) = (self.table, &mut self.result);
         let outcome = panics::catch(|| table.serve(header.job, header.encoding, args, result));
         context::set(None);
+        self.link.check_fork();
         if let Some(marks) = &self.marks {
-            flush_standard_output();
             marks.end();
         }
         let nanos = match one_of_many {
@@ -225,7 +226,7 @@ impl Server {
 
 /// What jobs have printed and the standard library still holds, an unfinished line, would else be lost with a later
 /// crash, or be taken for a later job's.
-fn flush_standard_output() {
+pub(crate) fn flush_standard_output() {
     use std::io::Write;
     let _ = std::io::stdout().flush();
 }

@@ -21,15 +21,19 @@ const QUIET: u8 = 3;
 #[cfg(target_os = "linux")]
 const PARENT_ENDED: Signal = Signal::SIGSTKFLT;
 
-/// Our parent's process id as this process saw it at its start.
+/// Small, but not so small that a program with large thread-local storage leaves nothing of it.
+const STACK: usize = 256 << 10;
+
+/// Our parent's process id as this process saw it at its start; 0 if it is out of sight, in another namespace. If it had
+/// died before that, its end of the pipe tells.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
 /// Starts the watcher. Until it runs, the end of the pipe is noticed by the main thread.
 pub(crate) fn start(link: &'static Link) -> std::io::Result<()> {
-    PARENT.store(link.page.parent() as i32, Ordering::Relaxed);
+    PARENT.store(getppid().as_raw(), Ordering::Relaxed);
     std::thread::Builder::new()
         .name("sidestep-watcher".into())
-        .stack_size(64 << 10)
+        .stack_size(STACK)
         .spawn(move || watch(link))?;
     Ok(())
 }
@@ -59,9 +63,7 @@ fn watch(link: &'static Link) {
             quiet = if link.flush_waiting() { 0 } else { quiet + 1 };
             if quiet > QUIET {
                 quiet = 0;
-                link.armed.store(false, Ordering::Release);
-                // What came in between the look and the store would wait for ever.
-                link.flush_waiting();
+                link.disarm();
             }
         }
     }

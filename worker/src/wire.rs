@@ -110,8 +110,12 @@ pub struct Setup {
     pub initializer: Option<NamedCall>,
     /// Runs once when the worker ends in good order.
     pub finalizer: Option<NamedCall>,
-    /// The two outputs are captured: mark where each job's part of them begins and ends.
-    pub marks: Option<Mark>,
+    /// What to mark in captured outputs, where each job's part of them begins and ends.
+    pub mark: Option<Mark>,
+    /// Whether stdout is captured.
+    pub marks_stdout: bool,
+    /// Whether stderr is.
+    pub marks_stderr: bool,
 }
 
 /// What a worker writes into a captured output around each job's part of it.

@@ -38,13 +38,6 @@ impl<P: Payload> Lot<P> {
         rest
     }
 
-    /// Drops all but the first `count` items.
-    pub(crate) fn truncate(&mut self, count: u32) {
-        if count < self.count {
-            self.split_off(count);
-        }
-    }
-
     /// Drops the first `count` items.
     pub(crate) fn drop_front(&mut self, count: u32) {
         if count > 0 {

@@ -244,6 +244,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.phase
     }
 
+    #[cfg(test)]
     pub(crate) fn listen(&mut self, listener: Listener) {
         self.listener = listener;
     }
