@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 
@@ -29,8 +28,10 @@ pub(crate) struct Link {
     pub(crate) page: Page,
     pub(crate) jobs: Own,
     out: Mutex<Out>,
-    /// An eventfd: wakes the watcher so that it begins to look after results that wait.
+    /// A pipe from the main thread to the watcher, which wakes it to look after results that wait. It is no eventfd:
+    /// not every Unix has them, and they share one inode, so that nobody could tell ours from another.
     pub(crate) bell: Own,
+    clapper: Own,
     /// The watcher is awake and looks after them.
     pub(crate) armed: AtomicBool,
     pid: u32,
@@ -53,7 +54,7 @@ impl Link {
         results: OwnedFd,
         above: RawFd,
     ) -> io::Result<&'static Link> {
-        let bell: OwnedFd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
+        let (bell, clapper) = io::pipe()?;
         let link = Link {
             page,
             jobs: Own::new(jobs)?,
@@ -64,7 +65,8 @@ impl Link {
                 used: 0,
                 oldest: None,
             }),
-            bell: Own::new(move_high(bell, above)?)?,
+            bell: Own::new(move_high(bell.into(), above)?)?,
+            clapper: Own::new(move_high(clapper.into(), above)?)?,
             armed: AtomicBool::new(false),
             pid: std::process::id(),
         };
@@ -117,9 +119,9 @@ impl Link {
     fn arm(&self) {
         if !self.armed.load(Ordering::Relaxed)
             && !self.armed.swap(true, Ordering::AcqRel)
-            && self.bell.is_own()
+            && self.clapper.is_own()
         {
-            let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+            let _ = nix::unistd::write(&self.clapper, &[1]);
         }
     }
 

@@ -57,7 +57,7 @@ fn watch(link: &'static Link) {
             end_group();
         }
         if bell.contains(PollFlags::POLLIN) {
-            let _ = nix::unistd::read(&link.bell, &mut [0; 8]);
+            let _ = nix::unistd::read(&link.bell, &mut [0; 64]);
             quiet = 0;
         } else if armed {
             quiet = if link.flush_waiting() { 0 } else { quiet + 1 };
