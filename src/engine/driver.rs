@@ -99,9 +99,14 @@ impl Engine {
                 // A poller that fails would make this loop spin; workers' deaths still come to notice by time.
                 std::thread::sleep(TICK);
             }
-            if let Some(mut io) = self.try_io() {
-                std::mem::swap(&mut io.ready, &mut ready);
-                self.process(&mut io);
+            match self.try_io() {
+                Some(mut io) => {
+                    std::mem::swap(&mut io.ready, &mut ready);
+                    self.process(&mut io);
+                }
+                // A caller has begun to read. Descriptors tell him again, but a bell is heard only once, and this one
+                // may have been for him.
+                None => self.poller.wake(),
             }
             ready.clear();
         }
