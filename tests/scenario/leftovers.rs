@@ -72,8 +72,7 @@ pub fn all_gone_within(limit: Duration, what: &str) {
 /// All living descendants of a process and its zombies.
 pub fn processes_below(root: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
-    let all: Vec<u32> =
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let all: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let parents: BTreeMap<u32, u32> = all.iter().filter_map(|pid| Some((*pid, parent(*pid)?))).collect();
     let is_below = |pid: &u32| {
         let mut at = *pid;

@@ -4,7 +4,7 @@
 //! The test executes its own binary again with its own name. The copy runs the body and then looks whether anything is
 //! left; the original waits for it, but not for ever, and says what hung.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses another part of this")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses another part of this")]
 
 pub mod jobs;
 mod leftovers;
@@ -152,7 +152,8 @@ impl Gate {
 
     /// The processes whose jobs have come here.
     pub fn arrived(&self) -> Vec<u32> {
-        let names = fs::read_dir(&self.0).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+        let names =
+            fs::read_dir(&self.0).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
         names.filter_map(|name| name.parse().ok()).collect()
     }
 
