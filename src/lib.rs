@@ -147,6 +147,8 @@
 //!
 //! A library wants `default-features = false, features = ["macros"]`, which builds nothing of the command line.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod engine;
 mod error;
 mod pool;

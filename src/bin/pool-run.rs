@@ -1,1 +1,5 @@
-fn main() {}
+//! `pool-run`: see [`sidestep::cli`].
+
+fn main() -> std::process::ExitCode {
+    sidestep::cli::main()
+}

@@ -1,0 +1,169 @@
+//! How the command ends, and with which code.
+//!
+//! Several threads can find a reason to end: the main one, the one that waits for signals, the one that flushes
+//! results. The first one ends the process; the others stop where they are, so that nothing is said twice.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::Signal;
+
+use super::input::InputError;
+use super::jobs::UnknownJob;
+use super::say::{reason, say};
+use super::signals;
+use crate::{JobError, Pool, PoolError};
+
+/// Jobs failed, as many as this at most; more are [`MANY_FAILED`].
+const MOST_FAILED: u64 = 100;
+const MANY_FAILED: u8 = 101;
+/// The command itself failed.
+pub(super) const INTERNAL: u8 = 125;
+const CANNOT_START: u8 = 126;
+const NOT_FOUND: u8 = 127;
+const USAGE: u8 = 64;
+
+/// The code that tells how many jobs failed.
+pub(super) fn code_of_failures(failed: u64) -> u8 {
+    match failed {
+        0..=MOST_FAILED => failed as u8,
+        _ => MANY_FAILED,
+    }
+}
+
+/// Why the command cannot do its work.
+#[derive(Debug)]
+pub(super) enum CliError {
+    Usage(clap::Error),
+    UnknownJob(UnknownJob),
+    NoProgram { path: PathBuf, cause: io::Error },
+    UnusableProgram { path: PathBuf, cause: io::Error },
+    CannotStart { path: PathBuf, cause: PoolError },
+    Pool(PoolError),
+    Job(JobError),
+    Input(InputError),
+    Output(io::Error),
+    Spill(io::Error),
+    Thread(io::Error),
+}
+
+impl CliError {
+    fn code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => USAGE,
+            CliError::UnknownJob(_) | CliError::NoProgram { .. } => NOT_FOUND,
+            CliError::UnusableProgram { .. } | CliError::CannotStart { .. } => CANNOT_START,
+            _ => INTERNAL,
+        }
+    }
+
+    fn tell(&self) {
+        match self {
+            CliError::Usage(error) => {
+                let _ = error.print();
+            }
+            other => say(other),
+        }
+    }
+}
+
+impl std::fmt::Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CliError::Usage(error) => error.fmt(f),
+            CliError::UnknownJob(error) => error.fmt(f),
+            CliError::NoProgram { path, cause } => {
+                write!(f, "there is no program {}: {}; --exe takes a path", path.display(), reason(cause))
+            }
+            CliError::UnusableProgram { path, cause } => {
+                write!(f, "cannot start {}: {}", path.display(), reason(cause))
+            }
+            CliError::CannotStart { path, cause } => write!(f, "cannot use {}: {cause}", path.display()),
+            CliError::Pool(error) => error.fmt(f),
+            CliError::Job(error) => error.fmt(f),
+            CliError::Input(error) => error.fmt(f),
+            CliError::Output(error) => {
+                write!(f, "cannot write to standard output: {}; results are missing", reason(error))
+            }
+            CliError::Spill(error) => write!(
+                f,
+                "cannot keep results in a temporary file in {}: {}; \
+                 make room there, set TMPDIR, or use --unordered",
+                std::env::temp_dir().display(),
+                reason(error)
+            ),
+            CliError::Thread(error) => write!(f, "cannot start a thread: {}", reason(error)),
+        }
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> CliError {
+        CliError::Usage(error)
+    }
+}
+
+/// Ends the process for an error, while there is no pool.
+pub(super) fn leave(error: &CliError) -> ! {
+    if let CliError::Output(cause) = error
+        && cause.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our results has enough. Every program ends so, quietly.
+        signals::die_by(Signal::SIGPIPE);
+    }
+    error.tell();
+    std::process::exit(error.code().into())
+}
+
+/// Ends the process together with its pool.
+#[derive(Default)]
+pub(super) struct Ending {
+    pool: OnceLock<Pool>,
+    begun: AtomicBool,
+}
+
+impl Ending {
+    /// Takes the pool, which from now on ends with the process.
+    pub(super) fn own(&self, pool: Pool) -> &Pool {
+        self.pool.get_or_init(|| pool)
+    }
+
+    /// Returns to the first thread that ends the process; any later one stops here for good.
+    pub(super) fn begin(&self) {
+        if self.begun.swap(true, Ordering::AcqRel) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// Kills what still runs.
+    pub(super) fn terminate(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.terminate();
+        }
+    }
+
+    /// Ends the process for an error.
+    pub(super) fn fail(&self, error: &CliError) -> ! {
+        self.begin();
+        self.terminate();
+        leave(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_count_failures() {
+        for (failed, code) in [(0, 0), (1, 1), (100, 100), (101, 101), (256, 101), (u64::MAX, 101)] {
+            assert_eq!(code_of_failures(failed), code);
+        }
+    }
+}

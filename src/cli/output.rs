@@ -1,0 +1,151 @@
+//! Results on standard output, in few writes and without delay.
+//!
+//! Many small results share a write, but none waits for longer than a moment: a job that takes an hour must not hold
+//! back what ended before it. The main thread is then busy waiting, so another one flushes.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use super::say;
+
+/// Results are written when there are so many bytes of them,
+const BUFFER: usize = 64 * 1024;
+/// or this long after the first of them.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// What a job leaves behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Its result.
+    pub(super) stdout: Vec<u8>,
+    /// What it printed, and why it failed.
+    pub(super) stderr: Vec<u8>,
+}
+
+impl Record {
+    /// As bytes for a buffer.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        [&(self.stdout.len() as u64).to_le_bytes()[..], &self.stdout, &self.stderr].concat()
+    }
+
+    /// The contrary of [`Record::to_bytes`].
+    pub(super) fn from_bytes(bytes: &[u8]) -> io::Result<Record> {
+        let parts = bytes
+            .split_first_chunk()
+            .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?));
+        let (stdout, stderr) = parts.ok_or_else(|| io::Error::other("a record in it is damaged"))?;
+        Ok(Record { stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+    }
+}
+
+/// Where records go.
+pub(super) struct Out {
+    inner: Mutex<Inner>,
+    filled: Condvar,
+    /// Someone looks on.
+    terminal: bool,
+}
+
+struct Inner {
+    writer: BufWriter<File>,
+    waiting: bool,
+}
+
+impl Out {
+    /// Takes standard output. `failed` is called, on another thread, when it cannot be written to.
+    pub(super) fn new(failed: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Arc<Out>> {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        // Not `Stdout` itself, which looks for line ends in every byte.
+        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
+        let writer = BufWriter::with_capacity(BUFFER, file);
+        let inner = Mutex::new(Inner { writer, waiting: false });
+        let out = Arc::new(Out { inner, filled: Condvar::new(), terminal });
+        let flusher = Arc::clone(&out);
+        std::thread::Builder::new().name("flush".into()).spawn(move || {
+            if let Err(error) = flusher.keep_flushing() {
+                failed(error);
+            }
+        })?;
+        Ok(out)
+    }
+
+    /// Shows a job's record: nothing of another job gets between its parts.
+    pub(super) fn show(&self, record: &Record) -> io::Result<()> {
+        let mut inner = self.lock();
+        if !record.stdout.is_empty() {
+            inner.writer.write_all(&record.stdout)?;
+            if self.terminal {
+                inner.writer.flush()?;
+            } else if !inner.waiting {
+                inner.waiting = true;
+                self.filled.notify_one();
+            }
+        }
+        if !record.stderr.is_empty() {
+            say::write_all(&record.stderr);
+        }
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.lock().flush()
+    }
+
+    /// Writes what is left, and shows nothing more. Does not wait for a reader that stalls.
+    pub(super) fn close_within(self: &Arc<Out>, limit: Duration) {
+        let (done, wait) = mpsc::channel();
+        let out = Arc::clone(self);
+        let close = move || {
+            let mut inner = out.lock();
+            let _ = inner.flush();
+            let _ = done.send(());
+            // Whoever wants to show something now waits for the end of the process.
+            std::mem::forget(inner);
+        };
+        if std::thread::Builder::new().name("close".into()).spawn(close).is_ok() {
+            let _ = wait.recv_timeout(limit);
+        }
+    }
+
+    fn keep_flushing(&self) -> io::Result<()> {
+        loop {
+            let mut inner = self.lock();
+            while !inner.waiting {
+                inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(inner);
+            std::thread::sleep(DELAY);
+            self.flush()?;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn flush(&mut self) -> io::Result<()> {
+        self.waiting = false;
+        self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_its_bytes() {
+        for (stdout, stderr) in [(&b""[..], &b""[..]), (b"out", b""), (b"", b"err"), (b"\x00", b"\xff")] {
+            let record = Record { stdout: stdout.into(), stderr: stderr.into() };
+            assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap(), record);
+        }
+        assert!(Record::from_bytes(&[9, 0, 0, 0, 0, 0, 0, 0, 1]).is_err());
+    }
+}

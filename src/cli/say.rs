@@ -1,0 +1,51 @@
+//! What the command tells people, on standard error and never on standard output.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The command as it is installed.
+pub(super) const POOL_RUN: &str = "pool-run";
+
+/// The name by which this program was called.
+pub(super) fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let path = std::env::args_os().next().unwrap_or_default();
+        match Path::new(&path).file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => POOL_RUN.to_owned(),
+        }
+    })
+}
+
+/// Writes one line. If nobody can read it, nobody can be told.
+pub(super) fn say(message: impl Display) {
+    write_all(format!("{}: {message}\n", program()).as_bytes());
+}
+
+/// Writes a text that is already whole, in one piece, so that no other process's lines get between.
+pub(super) fn write_all(text: &[u8]) {
+    let _ = io::stderr().write_all(text);
+}
+
+/// What went wrong, as the shell's own tools say it: without the error's number.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match (error.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(end)) => text[..end].to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_no_number() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(13)), "Permission denied");
+        assert_eq!(reason(&io::Error::other("worn out (os error")), "worn out (os error");
+    }
+}

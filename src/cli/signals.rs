@@ -1,0 +1,65 @@
+//! Ctrl-C and its like.
+//!
+//! A thread of its own waits for them, so that what they cause is ordinary code and not a signal handler. They are
+//! blocked before any other thread starts; all threads inherit that.
+
+use std::io;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+
+/// The signals that end the command in good order.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// The ending signals, held back.
+pub(super) struct Blocked(SigSet);
+
+/// Holds the ending signals back, from this thread and from all that it starts later.
+///
+/// A signal that was ignored when the command started stays so: that is how `nohup`, and a shell's `&`, keep a
+/// program from being interrupted.
+pub(super) fn block() -> io::Result<Blocked> {
+    let signals: SigSet = ENDING.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+    signals.thread_block()?;
+    Ok(Blocked(signals))
+}
+
+impl Blocked {
+    /// Calls `end` in a thread of its own when the first of the signals comes. From then on they act as usual, so
+    /// that a second one kills at once.
+    pub(super) fn watch(self, end: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+        let wait = move || {
+            let Ok(signal) = self.0.wait() else { return };
+            for signal in &self.0 {
+                let _ = set_default(signal);
+            }
+            let _ = self.0.thread_unblock();
+            end(signal);
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+        Ok(())
+    }
+}
+
+/// Ends this process by a signal, so that whoever started it sees that it did not end by itself.
+pub(super) fn die_by(signal: Signal) -> ! {
+    let mut signals = SigSet::empty();
+    signals.add(signal);
+    let _ = set_default(signal);
+    let _ = signals.thread_unblock();
+    let _ = raise(signal);
+    // Only where the signal cannot kill: as process 1 of a container.
+    std::process::exit(128 + signal as i32)
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    let Ok(before) = set_default(signal) else { return false };
+    // SAFETY: this puts back what was there a moment ago.
+    let _ = unsafe { sigaction(signal, &before) };
+    matches!(before.handler(), SigHandler::SigIgn)
+}
+
+fn set_default(signal: Signal) -> nix::Result<SigAction> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { sigaction(signal, &action) }
+}

@@ -1,0 +1,195 @@
+//! How `pool-run` ends when something else wants it to, and what it takes meanwhile.
+#![cfg(feature = "cli")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use tempfile::TempDir;
+
+fn pool_run(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pool-run"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn fifo(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    path
+}
+
+/// Opens the other end of a pipe that a job opens, so it waits until the job is there.
+fn wait_for(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+fn stderr_of(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    for args in
+        [&["exec", "echo", ":::", "x"][..], &["primes", "7"], &["--list"], &["--help"], &["--version"]]
+    {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = pool_run(args).stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(125), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains("cannot write to standard output: No space left on device"),
+            "{args:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_ends_an_endless_run() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = pool_run(&["primes"]).stdout(full).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    while stdin.write_all(b"2\n").is_ok() {}
+    assert_eq!(child.wait().unwrap().code(), Some(125));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_quietly() {
+    let mut child = pool_run(&["primes"]).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = thread::spawn(move || while stdin.write_all(b"10\n").is_ok() {});
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "4\n");
+    let stderr = stderr_of(&mut child);
+    assert_eq!((child.wait().unwrap().signal(), stderr.as_str()), (Some(Signal::SIGPIPE as i32), ""));
+    feeder.join().unwrap();
+}
+
+#[test]
+fn a_signal_ends_the_run_and_is_passed_on() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let folder = tempfile::tempdir().unwrap();
+        let started = fifo(&folder, "started");
+        let line = format!("echo > {}; exec sleep 100 #", started.display());
+        let mut child = pool_run(&["-w1", "sh", &line, ":::", "a", "b", "c"]).spawn().unwrap();
+        wait_for(&started);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        // Only the command's own end of the pipe is waited for: a program that a job left behind would hold it open.
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal as i32), "{status}");
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "pool-run: interrupted: 0 ok, 0 failed, 3 not run\n");
+    }
+}
+
+#[test]
+fn a_signal_reaches_a_command_that_waits_for_input() {
+    let mut child = pool_run(&["wc"]).spawn().unwrap();
+    // Held open, since the end of its input would end the command too.
+    let _stdin = child.stdin.take();
+    // Whatever it is doing by now, it must not outlive this.
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, release) = (fifo(&folder, "started"), fifo(&folder, "release"));
+    let line = format!("echo > {}; cat {}; echo {{}}", started.display(), release.display());
+    let script = "trap '' HUP; exec \"$0\" sh \"$1\" ::: x";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_pool-run"), &line]).stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    wait_for(&started);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    fs::write(&release, "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"x\n"[..]));
+}
+
+#[test]
+fn a_result_is_not_held_back_by_a_later_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = fifo(&folder, "release");
+    let line = format!("[ {{}} = fast ] || cat {}; echo {{}}", release.display());
+    let mut child = pool_run(&["-w2", "--unordered", "sh", &line, ":::", "slow", "fast"]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut read = || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(read(), "fast\n");
+    fs::write(&release, "").unwrap();
+    assert_eq!(read(), "slow\n");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Each but the first gives more than a fifth of what is held in memory; the first waits until the last has begun.
+const HELD_BACK: &str =
+    "case {} in 1) read line < FIFO;; 7) echo > FIFO;; esac; head -c 15000000 /dev/zero; echo {}";
+
+#[test]
+fn results_beyond_memory_wait_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = fifo(&folder, "release");
+    // Open at both ends, so that nobody waits for the other one to open it.
+    let _keep = File::options().read(true).write(true).open(&release).unwrap();
+    let line = HELD_BACK.replace("FIFO", release.to_str().unwrap());
+    let mut command = pool_run(&["-w2", "sh", &line, ":::", "1", "2", "3", "4", "5", "6", "7"]);
+    let output = command.env("TMPDIR", folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let marks: Vec<u8> = output.stdout.into_iter().filter(|byte| *byte != 0).collect();
+    assert_eq!(marks, b"1\n2\n3\n4\n5\n6\n7\n");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the fifo is left");
+}
+
+#[test]
+fn results_that_cannot_be_kept_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = HELD_BACK.replace("FIFO", fifo(&folder, "never").to_str().unwrap());
+    let mut command = pool_run(&["-w2", "sh", &line, ":::", "1", "2", "3", "4", "5", "6"]);
+    let output = command.env("TMPDIR", "/no/such").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("cannot keep results in a temporary file in /no/such"), "{stderr}");
+}
+
+/// The most memory that a process has had so far, in KiB.
+fn peak(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn many_lines_take_no_more_memory_than_few() {
+    for order in ["--unordered", "--keep-order"] {
+        let mut child = pool_run(&["--workers", "2", order, "primes"]).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let reader = thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).unwrap());
+        let mut stdin = child.stdin.take().unwrap();
+        let lines = b"3\n".repeat(1000);
+        // What has been written is read, but for what a pipe holds.
+        let mut write = |thousands| (0..thousands).for_each(|_| stdin.write_all(&lines).unwrap());
+        write(50);
+        let early = peak(&child);
+        write(250);
+        let late = peak(&child);
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+        assert_eq!(reader.join().unwrap(), 300_000 * 2);
+        assert!(late < early + 8 * 1024, "{order}: from {early} KiB to {late} KiB");
+    }
+}
