@@ -18,6 +18,8 @@ mod event;
 mod lot;
 mod sizing;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

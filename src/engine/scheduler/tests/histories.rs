@@ -1,0 +1,181 @@
+//! Random histories: whatever callers, workers and time do, in whatever order.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::*;
+use super::rig::Rig;
+
+/// One thing that happens. Numbers choose among what there is at the moment.
+#[derive(Debug, Clone)]
+enum Op {
+    Submit {
+        job: u32,
+    },
+    Open {
+        job: u32,
+        chunk: Option<u32>,
+        lazy: bool,
+    },
+    Push {
+        task: usize,
+        count: u32,
+        size: usize,
+    },
+    Finish {
+        task: usize,
+    },
+    Withdraw {
+        task: usize,
+        kill: bool,
+    },
+    CountFailed,
+    Close,
+    Resize {
+        workers: usize,
+    },
+    Shut {
+        phase: Phase,
+    },
+    Spawned {
+        which: usize,
+    },
+    NotSpawned {
+        which: usize,
+    },
+    Ready {
+        at: usize,
+    },
+    Step {
+        at: usize,
+        want: u32,
+        times: usize,
+    },
+    Read {
+        at: usize,
+        count: usize,
+        nanos: u64,
+        fail: bool,
+    },
+    Settle,
+    Die {
+        at: usize,
+        protocol: bool,
+    },
+    Stop {
+        at: usize,
+        stopped: bool,
+    },
+    Tick {
+        millis: u64,
+    },
+    /// A moment in which nothing goes wrong.
+    Calm,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let at = 0..4usize;
+    let any_task = 0..64usize;
+    let size = prop_oneof![Just(0), Just(100), Just(3000), Just(40_000), Just(200_000)];
+    let nanos = prop_oneof![Just(1), Just(1000), Just(100_000), Just(1_000_000), Just(20_000_000)];
+    let chunk = prop_oneof![3 => Just(None), 1 => (1..40u32).prop_map(Some)];
+    let count = prop_oneof![3 => 1..5u32, 2 => 5..60u32, 1 => 60..2000u32];
+    let phase = prop_oneof![Just(Phase::Broken), Just(Phase::Terminated)];
+    prop_oneof![
+        20 => (0..3u32).prop_map(|job| Op::Submit { job }),
+        8 => (0..3u32, chunk, prop::bool::weighted(0.3)).prop_map(|(job, chunk, lazy)| Op::Open { job, chunk, lazy }),
+        20 => (any_task.clone(), count, size).prop_map(|(task, count, size)| Op::Push { task, count, size }),
+        6 => any_task.clone().prop_map(|task| Op::Finish { task }),
+        14 => (any_task, any::<bool>()).prop_map(|(task, kill)| Op::Withdraw { task, kill }),
+        1 => Just(Op::CountFailed),
+        1 => Just(Op::Close),
+        3 => (0..5usize).prop_map(|workers| Op::Resize { workers }),
+        1 => phase.prop_map(|phase| Op::Shut { phase }),
+        16 => (0..4usize).prop_map(|which| Op::Spawned { which }),
+        2 => (0..4usize).prop_map(|which| Op::NotSpawned { which }),
+        16 => at.clone().prop_map(|at| Op::Ready { at }),
+        60 => (at.clone(), 1..20u32, 1..30usize).prop_map(|(at, want, times)| Op::Step { at, want, times }),
+        30 => (at.clone(), 1..40usize, nanos, prop::bool::weighted(0.2))
+            .prop_map(|(at, count, nanos, fail)| Op::Read { at, count, nanos, fail }),
+        8 => Just(Op::Settle),
+        10 => (at.clone(), prop::bool::weighted(0.2)).prop_map(|(at, protocol)| Op::Die { at, protocol }),
+        5 => (at, any::<bool>()).prop_map(|(at, stopped)| Op::Stop { at, stopped }),
+        12 => prop_oneof![0..5u64, Just(50), Just(500), Just(5000)].prop_map(|millis| Op::Tick { millis }),
+        2 => Just(Op::Calm),
+    ]
+}
+
+impl Rig {
+    fn play(&mut self, op: Op) {
+        let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
+        match op {
+            Op::Submit { job } => drop(self.submit(job)),
+            Op::Open { job, chunk, lazy } => drop(self.open(job, chunk, lazy)),
+            Op::Push { task, count, size } => {
+                let open: Vec<usize> = (0..self.tasks.len()).filter(|task| self.tasks[*task].open).collect();
+                if let Some(task) = pick(task, open.len()) {
+                    self.push(open[task], count, size);
+                }
+            }
+            Op::Finish { task } => {
+                if let Some(task) = pick(task, self.tasks.len()) {
+                    self.finish(task);
+                }
+            }
+            Op::Withdraw { task, kill } => {
+                if let Some(task) = pick(task, self.tasks.len()) {
+                    self.withdraw(task, kill);
+                }
+            }
+            Op::CountFailed => self.count_failed(2),
+            Op::Close => self.close(),
+            Op::Resize { workers } => self.resize(workers),
+            Op::Shut { phase } => self.shut(phase),
+            Op::Spawned { which } => {
+                if let Some(which) = pick(which, self.world.spawns.len()) {
+                    self.spawned(which);
+                }
+            }
+            Op::NotSpawned { which } => {
+                if let Some(which) = pick(which, self.world.spawns.len()) {
+                    self.not_spawned(which);
+                }
+            }
+            Op::Ready { at } => self.ready(at),
+            Op::Step { at, want, times } => {
+                let _ = (0..times).all(|_| self.world.step(at, want));
+            }
+            Op::Read { at, count, nanos, fail } => self.read(at, count, nanos, fail),
+            Op::Settle => self.settle(),
+            Op::Die { at, protocol } => self.die(at, protocol),
+            Op::Stop { at, stopped } => self.stop(at, stopped),
+            Op::Tick { millis } => self.tick(Duration::from_millis(millis)),
+            Op::Calm => self.drain(),
+        }
+    }
+}
+
+/// How many histories: `SIDESTEP_PROPTEST_CASES`, else `PROPTEST_CASES`, else enough for every day.
+fn config() -> ProptestConfig {
+    let set = ["SIDESTEP_PROPTEST_CASES", "PROPTEST_CASES"].iter().find_map(|name| std::env::var(name).ok());
+    let cases = set.and_then(|cases| cases.parse().ok()).unwrap_or(3000);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_item_resolves_once_whatever_happens(workers in 1..4usize, up: bool, history in vec(op(), 1..120)) {
+        let mut rig = if up { Rig::up(workers) } else { Rig::new(workers) };
+        for op in history {
+            rig.play(op);
+        }
+        if rig.scheduler.target == 0 {
+            rig.resize(1);
+        }
+        rig.finish_all();
+    }
+}

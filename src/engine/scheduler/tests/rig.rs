@@ -1,0 +1,513 @@
+//! A scheduler in its [`World`], driven as the engine drives it, and looked through after each step.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sidestep_worker::page::SLOTS;
+use sidestep_worker::wire::Encoding;
+
+use super::super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
+use super::super::*;
+use super::world::{Doing, End, Key, Load, World};
+
+#[derive(Debug)]
+pub(super) struct TaskRecord {
+    pub(super) key: TaskKey,
+    /// Items so far.
+    pub(super) items: u64,
+    pub(super) open: bool,
+    pub(super) lazy: bool,
+    pub(super) withdrawn: bool,
+    /// It has one item and was cancelled with this outcome.
+    pub(super) cancelled: Option<Withdrawn>,
+}
+
+/// What the events have told so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    submitted: u64,
+    ended: u64,
+    up: u64,
+    down: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Rig {
+    pub(super) scheduler: Scheduler<Load, u32>,
+    pub(super) world: World,
+    pub(super) tasks: Vec<TaskRecord>,
+    /// Answers that were taken and are not yet settled: whose, how many with a value, how long.
+    unsettled: Vec<(Answer<u32>, u32, u64)>,
+    refill: Option<usize>,
+    refused: u64,
+    events: Arc<Mutex<Vec<Event>>>,
+    told: Told,
+    next_pid: u32,
+}
+
+pub(super) const MILLI: Duration = Duration::from_millis(1);
+
+impl Rig {
+    /// With processes that are still to be made.
+    pub(super) fn new(workers: usize) -> Rig {
+        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let mut scheduler = Scheduler::new();
+        let told = events.clone();
+        scheduler.listen(Listener::new(move |event| told.lock().unwrap().push(event)));
+        let world = World::new();
+        let mut rig = Rig {
+            scheduler,
+            world,
+            tasks: Vec::new(),
+            unsettled: Vec::new(),
+            refill: None,
+            refused: 0,
+            events,
+            told: Told::default(),
+            next_pid: 100,
+        };
+        rig.resize(workers);
+        rig
+    }
+
+    /// With workers that serve.
+    pub(super) fn up(workers: usize) -> Rig {
+        let mut rig = Rig::new(workers);
+        rig.raise();
+        rig
+    }
+
+    /// All processes that are being made come, and serve.
+    pub(super) fn raise(&mut self) {
+        while !self.world.spawns.is_empty() {
+            let at = self.spawned(0);
+            self.ready(at);
+        }
+    }
+
+    // ---- callers ----
+
+    pub(super) fn open(&mut self, job: u32, chunk: Option<u32>, lazy: bool) -> Option<usize> {
+        let number = self.tasks.len();
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy };
+        let key = self.scheduler.open_task(number as u32, spec)?;
+        let (items, open, withdrawn, cancelled) = (0, true, false, None);
+        self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, cancelled });
+        self.check();
+        Some(number)
+    }
+
+    pub(super) fn push(&mut self, task: usize, count: u32, size: usize) -> bool {
+        let record = &mut self.tasks[task];
+        let (key, from) = (record.key, record.items);
+        let keys = (0..u64::from(count)).map(|offset| (task as u32, from + offset));
+        self.world.items.extend(keys.clone().map(|key| (key, Default::default())));
+        let load = Load { task: task as u32, from, count, size };
+        let now = self.world.now;
+        let first = self.scheduler.push(key, from, count, load, now, &mut self.world);
+        match first {
+            Some(first) => {
+                record.items += u64::from(count);
+                for (offset, key) in keys.enumerate() {
+                    let id = first + offset as u64;
+                    let known = self.world.items.get_mut(&key).unwrap().id.get_or_insert(id);
+                    assert_eq!(*known, id, "{key:?} was sent under another id");
+                }
+            }
+            None => keys.for_each(|key| drop(self.world.items.remove(&key))),
+        }
+        self.check();
+        first.is_some()
+    }
+
+    pub(super) fn finish(&mut self, task: usize) {
+        self.tasks[task].open = false;
+        self.scheduler.finish_input(self.tasks[task].key, self.world.now, &mut self.world);
+        self.check();
+    }
+
+    /// One item, as `apply` does it.
+    pub(super) fn submit(&mut self, job: u32) -> Option<usize> {
+        let task = self.open(job, None, false)?;
+        let taken = self.push(task, 1, 100);
+        self.finish(task);
+        taken.then_some(task)
+    }
+
+    /// Many items, as `map` does it.
+    pub(super) fn map(&mut self, job: u32, count: u32, chunk: Option<u32>) -> usize {
+        let task = self.open(job, chunk, false).unwrap();
+        self.push(task, count, 100);
+        self.finish(task);
+        task
+    }
+
+    pub(super) fn withdraw(&mut self, task: usize, kill: bool) -> Withdrawn {
+        self.world.doing = if kill { Doing::Killing(task as u32) } else { Doing::Other };
+        let record = &self.tasks[task];
+        let outcome = self.scheduler.withdraw(record.key, kill, self.world.now, &mut self.world);
+        self.world.doing = Doing::Other;
+        self.note_withdrawn(task, kill, outcome);
+        self.check();
+        outcome
+    }
+
+    fn note_withdrawn(&mut self, task: usize, kill: bool, outcome: Withdrawn) {
+        let running =
+            self.world.processes.iter().flatten().find(|process| {
+                !process.killed && process.runs().is_some_and(|(whose, _)| whose == task as u32)
+            });
+        assert!(!kill || running.is_none(), "task {task} still runs: {outcome:?}");
+        let record = &mut self.tasks[task];
+        record.withdrawn = true;
+        if !record.open && record.items == 1 && outcome != Withdrawn::Nothing {
+            record.cancelled = Some(outcome);
+        }
+        let item = self.world.items.get(&(task as u32, 0)).filter(|_| !record.open && record.items == 1);
+        if let Some(item) = item
+            && record.cancelled.is_none()
+            && kill
+        {
+            assert!(item.committed || item.end.is_some(), "an item that is not over is said to be over");
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.scheduler.close(self.world.now, &mut self.world);
+        self.check();
+    }
+
+    pub(super) fn resize(&mut self, workers: usize) {
+        self.scheduler.resize(workers, self.world.now, &mut self.world);
+        self.check();
+    }
+
+    pub(super) fn shut(&mut self, phase: Phase) {
+        self.world.doing = Doing::Shutting;
+        self.scheduler.shut(phase, self.world.now, &mut self.world);
+        self.world.doing = Doing::Other;
+        self.check();
+    }
+
+    pub(super) fn count_failed(&mut self, count: u64) {
+        self.refused += count;
+        self.scheduler.count_failed(count);
+        self.check();
+    }
+
+    // ---- the one who reads ----
+
+    /// A process that was to be made is there; its slot.
+    pub(super) fn spawned(&mut self, which: usize) -> usize {
+        self.settle();
+        let (at, _) = self.world.spawns.remove(which);
+        self.world.put(at);
+        self.next_pid += 1;
+        self.scheduler.spawned(at, self.next_pid, self.world.now, &mut self.world);
+        self.check();
+        at
+    }
+
+    /// A process that was to be made could not be.
+    pub(super) fn not_spawned(&mut self, which: usize) -> usize {
+        self.settle();
+        let (at, _) = self.world.spawns.remove(which);
+        let broken = self.scheduler.down(at, Down::NotSpawned, self.world.now, &mut self.world);
+        assert!(!broken, "a lack of means is no restart storm");
+        self.check();
+        at
+    }
+
+    pub(super) fn ready(&mut self, at: usize) {
+        self.settle();
+        let Some(process) = self.world.process_mut(at) else { return };
+        if !std::mem::replace(&mut process.serves, true) {
+            self.scheduler.ready(at, self.world.now, &mut self.world);
+        }
+        self.check();
+    }
+
+    /// Takes up to `count` results of a worker; they settle later, with `nanos` each and with a value unless `fail`.
+    pub(super) fn read(&mut self, at: usize, count: usize, nanos: u64, fail: bool) {
+        self.settle();
+        let ended = matches!(self.scheduler.phase(), Phase::Broken | Phase::Terminated);
+        let Some(process) = self.world.process_mut(at) else { return };
+        let count = count.min(process.unread.len());
+        let keys: Vec<Key> = process.unread.drain(..count).collect();
+        if ended || keys.is_empty() {
+            return;
+        }
+        let mut answers = Vec::new();
+        let enough = self.scheduler.take_answers(at, count as u32, self.world.now, &mut answers);
+        assert!(enough.is_some(), "{keys:?} were not expected");
+        let mut keys = keys.into_iter();
+        for answer in &answers {
+            for offset in 0..u64::from(answer.count) {
+                let (task, index) = keys.next().unwrap();
+                assert_eq!((answer.sink, answer.first.index + offset), (task, index), "another's answer");
+                let record = self.world.items.get_mut(&(task, index)).unwrap();
+                assert_eq!(record.id, Some(answer.first.id + offset));
+                assert_eq!(record.end, None, "{:?} is answered although it is over", (task, index));
+                record.holder = None;
+                record.end = Some(End::Answered { cancelled: answer.cancelled });
+            }
+        }
+        assert_eq!(keys.next(), None);
+        let done = |count| if fail { count - 1 } else { count };
+        self.unsettled = answers
+            .into_iter()
+            .map(|answer| (done(answer.count), answer))
+            .map(|(done, answer)| (answer, done, nanos))
+            .collect();
+        self.refill = Some(at);
+        self.check();
+    }
+
+    pub(super) fn settle(&mut self) {
+        for (answer, done, nanos) in std::mem::take(&mut self.unsettled) {
+            self.scheduler.settle(&answer, done, nanos);
+        }
+        if let Some(at) = self.refill.take() {
+            self.scheduler.refill(at, self.world.now, &mut self.world);
+        }
+        self.check();
+    }
+
+    /// A worker's process ends, with what it has noted and committed by now.
+    pub(super) fn die(&mut self, at: usize, protocol: bool) {
+        self.settle();
+        let Some(process) = self.world.process(at) else { return };
+        let running = process.runs();
+        self.read(at, usize::MAX, 1000, false);
+        self.settle();
+        let current = self.world.end(at);
+        let how = if protocol { Down::Protocol } else { Down::Died(current) };
+        self.world.doing = Doing::Burying(at, how, running);
+        let broken = self.scheduler.down(at, how, self.world.now, &mut self.world);
+        self.world.doing = Doing::Other;
+        self.world.forget(at);
+        if let Some(key) = running {
+            assert!(
+                self.world.items[&key].end.is_some(),
+                "{key:?} ran, and its worker died without its being charged"
+            );
+        }
+        if broken {
+            self.shut(Phase::Broken);
+        }
+        self.check();
+    }
+
+    /// Time passes, and the engine looks at it.
+    pub(super) fn tick(&mut self, time: Duration) {
+        self.settle();
+        self.world.now += time;
+        let now = self.world.now;
+        for at in self.scheduler.tick(now, &mut self.world) {
+            let stopped = self.world.process(at).is_some_and(|process| process.stopped);
+            self.scheduler.looked_at(at, stopped, now, &mut self.world);
+        }
+        self.check();
+    }
+
+    // ---- workers ----
+
+    pub(super) fn stop(&mut self, at: usize, stopped: bool) {
+        if let Some(process) = self.world.process_mut(at) {
+            process.stopped = stopped;
+        }
+    }
+
+    /// A worker goes as far as it can.
+    pub(super) fn work(&mut self, at: usize) {
+        while self.world.step(at, 3) {}
+    }
+
+    /// A worker goes on until it is in the middle of an item.
+    pub(super) fn begin(&mut self, at: usize) -> Key {
+        loop {
+            assert!(self.world.step(at, 1), "worker {at} has nothing to begin");
+            if let Some(key) = self.world.process(at).unwrap().runs() {
+                return key;
+            }
+        }
+    }
+
+    /// A worker does all it was sent, and the parent learns of it.
+    pub(super) fn serve(&mut self, at: usize, nanos: u64) {
+        self.work(at);
+        self.read(at, usize::MAX, nanos, false);
+        self.settle();
+        if self.world.process(at).is_some_and(|process| process.left) {
+            self.die(at, false);
+        }
+    }
+
+    /// Whatever can still happen happens, and nothing goes wrong any more.
+    pub(super) fn drain(&mut self) {
+        for at in 0..self.world.processes.len() {
+            self.stop(at, false);
+        }
+        let mut unwatched = 0;
+        for _ in 0..2000 {
+            self.raise();
+            for at in 0..self.world.processes.len() {
+                self.ready(at);
+                self.serve(at, 1000);
+                if self.world.process(at).is_some_and(|process| process.killed) {
+                    self.die(at, false);
+                }
+            }
+            let over = self.scheduler.counts();
+            let rest = self
+                .scheduler
+                .slots
+                .iter()
+                .any(|slot| matches!(slot.state, State::Leaving | State::Spawning));
+            if over.queued + over.running == 0 && !rest {
+                return;
+            }
+            match self.scheduler.next_look(self.world.now) {
+                Some(wait) => self.tick(wait),
+                None => unwatched += 1,
+            }
+            assert!(unwatched < 20, "nobody looks after what is left: {self:#?}");
+        }
+        panic!("the work does not come to an end: {self:#?}");
+    }
+
+    /// All input ends, everything is worked off, the pool is closed, all workers leave.
+    pub(super) fn finish_all(mut self) {
+        for task in 0..self.tasks.len() {
+            if self.tasks[task].open {
+                self.finish(task);
+            }
+        }
+        self.drain();
+        self.close();
+        self.drain();
+        assert!(self.scheduler.is_done());
+        assert!(!self.scheduler.has_processes(), "{self:#?}");
+        assert_eq!(self.scheduler.tasks.len(), 0, "tasks are left over");
+        assert!(self.scheduler.queue.is_empty());
+        assert_eq!(self.scheduler.next_look(self.world.now), None, "there is nothing to wait for");
+        self.check_ends();
+    }
+
+    /// Every item has ended once, in the way that its task was promised.
+    fn check_ends(&self) {
+        for (key, record) in &self.world.items {
+            let task = &self.tasks[key.0 as usize];
+            match (&record.end, task.cancelled) {
+                (None, Some(Withdrawn::Running)) => panic!("{key:?} was killed and never resolved"),
+                (Some(end), Some(Withdrawn::Waiting)) => panic!("{key:?} was withdrawn, and still {end:?}"),
+                (None, _) => assert!(task.withdrawn, "{key:?} never resolved"),
+                (Some(_), _) => {}
+            }
+            assert!(!record.started || record.end.is_some(), "{key:?} ran and never resolved");
+        }
+    }
+
+    // ---- what always holds ----
+
+    pub(super) fn check(&mut self) {
+        self.check_slots();
+        self.check_sums();
+        self.check_counts();
+        self.check_progress();
+    }
+
+    fn check_slots(&self) {
+        for (at, slot) in self.scheduler.slots.iter().enumerate() {
+            assert_eq!(slot.state.has_process(), self.world.process(at).is_some(), "slot {at}");
+            let coming = self.world.spawns.iter().any(|(other, _)| *other == at);
+            assert_eq!(slot.state == State::Spawning, coming, "slot {at} is {:?}", slot.state);
+            let mut last = None;
+            for run in &slot.flight {
+                assert!(last < Some(run.number), "runs stand in the order sent");
+                last = Some(run.number);
+                assert!(run.left() > 0, "an empty run is in flight");
+                assert!(self.world.claimed(at, run.number) <= run.lot.count, "the page's slot is its own");
+                for offset in run.answered..run.lot.count {
+                    let key = (run.lot.payload.task, run.lot.item(offset).index);
+                    assert_eq!(self.world.items[&key].holder, Some(at), "{key:?} is in flight and not there");
+                }
+            }
+            let time: u64 = slot.flight.iter().map(|run| run.pace * u64::from(run.left())).sum();
+            let bytes: usize = slot.flight.iter().map(|run| run.bytes).sum();
+            assert_eq!((slot.ahead, slot.ahead_bytes), (time, bytes), "slot {at}");
+            let Some(last) = slot.flight.back() else { continue };
+            if slot.flight.len() > 1 {
+                assert!(slot.flight.len() <= AHEAD_RUNS);
+                assert!(bytes - last.bytes < AHEAD_BYTES, "too many bytes lie at one worker");
+                assert!(
+                    slot.flight.iter().rev().skip(1).all(|run| run.pace < LONG),
+                    "long jobs are waited for"
+                );
+            }
+            if slot.flight.len() > 2 {
+                let before = time - last.pace * u64::from(last.left());
+                assert!(before < AHEAD, "too much work lies at one worker");
+            }
+        }
+    }
+
+    fn check_sums(&self) {
+        let s = &self.scheduler;
+        let (mut queued, mut dead) = (0, 0);
+        for lot in &s.queue {
+            assert!(lot.count > 0 && s.tasks.contains(lot.task));
+            if s.tasks[lot.task].withdrawn { dead += 1 } else { queued += u64::from(lot.count) }
+        }
+        assert_eq!((s.queued, s.dead_lots), (queued, dead));
+        let unsettled: u64 = self.unsettled.iter().map(|(answer, ..)| u64::from(answer.count)).sum();
+        assert_eq!(s.settling, unsettled);
+        let feeding = self.tasks.iter().filter(|task| task.open && !task.lazy).count();
+        assert_eq!(s.feeding, feeding);
+        for (index, task) in &s.tasks {
+            let lots = s.queue.iter().filter(|lot| lot.task == index);
+            assert_eq!(task.lots as usize, lots.clone().count());
+            let waiting: u64 = lots.map(|lot| u64::from(lot.count)).sum();
+            assert_eq!(task.queued, if task.withdrawn { 0 } else { waiting });
+            let runs = s.slots.iter().flat_map(|slot| &slot.flight).filter(|run| run.lot.task == index);
+            let settling = self.unsettled.iter().filter(|(answer, ..)| answer.task == index);
+            let active = runs.map(|run| u64::from(run.left())).sum::<u64>()
+                + settling.map(|(answer, ..)| u64::from(answer.count)).sum::<u64>();
+            assert_eq!(task.active, active);
+            assert!(task.open || task.lots > 0 || task.active > 0, "a task is kept that is over");
+        }
+    }
+
+    /// The counters, the events and the records tell the same.
+    fn check_counts(&mut self) {
+        let counts = self.scheduler.counts();
+        assert_eq!(
+            counts.submitted,
+            counts.done + counts.failed + counts.cancelled + counts.queued + counts.running
+        );
+        assert_eq!(counts.submitted, self.world.items.len() as u64 + self.refused);
+        let _ = (&self.events, &mut self.told);
+    }
+
+    /// Nobody waits for what could be had.
+    fn check_progress(&self) {
+        let s = &self.scheduler;
+        if matches!(s.phase, Phase::Broken | Phase::Terminated) {
+            return;
+        }
+        for (at, slot) in s.slots.iter().enumerate() {
+            if slot.state == State::Ready && slot.flight.is_empty() && s.queued > 0 && self.refill != Some(at)
+            {
+                let unread = slot.next_run - self.world.process(at).unwrap().consumed();
+                assert!(unread as usize + 2 > SLOTS, "worker {at} is idle while jobs wait");
+            }
+        }
+        let wanted = s.slots.iter().take(s.target);
+        let vacant = wanted.clone().filter(|slot| slot.state == State::Vacant).count();
+        if s.phase == Phase::Open {
+            assert_eq!(vacant, 0, "a slot is forgotten");
+        } else if (s.queued > 0 || s.feeding > 0) && s.target > 0 {
+            assert!(vacant < s.target, "nobody will ever do what waits");
+        }
+    }
+}
