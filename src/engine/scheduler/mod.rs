@@ -381,13 +381,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) -> bool {
-        if !self.slots[at].runs_task(key.index) {
+        let slot = &self.slots[at];
+        if slot.killed_for.is_some() {
+            return slot.killed_for == Some(key) && !slot.flight.is_empty();
+        }
+        if !slot.may_run(key.index, |run| effects.claimed(at, run)) {
             return false;
         }
         self.take_back(at, u32::MAX, effects);
         let slot = &mut self.slots[at];
-        // Between the item and this moment it may have begun another task's run; that one is innocent.
-        if slot.flight.iter().any(|run| run.lot.task != key.index) {
+        // Since it was asked it may have begun another task's run; that one is innocent.
+        if slot.flight.back().is_none_or(|run| run.lot.task != key.index) {
             return false;
         }
         slot.killed_for = Some(key);

@@ -216,9 +216,11 @@ impl<P: Payload> Slot<P> {
         })
     }
 
-    /// Whether the item that runs, as far as we know, is one of this task.
-    pub(super) fn runs_task(&self, task: usize) -> bool {
-        self.state == State::Ready && self.flight.front().is_some_and(|run| run.lot.task == task)
+    /// Whether the item that runs may be one of this task. The worker is in the last run of which it has claimed
+    /// anything: those before it are done, and their results are committed, be they read or not.
+    pub(super) fn may_run(&self, task: usize, claimed: impl Fn(u32) -> u32) -> bool {
+        let last = self.flight.iter().rev().find(|run| claimed(run.number) > 0);
+        last.is_some_and(|run| run.lot.task == task)
     }
 
     pub(super) fn view(&self, slot: usize) -> WorkerView {
