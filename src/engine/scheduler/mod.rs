@@ -580,13 +580,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let mut again = Vec::new();
         for mut run in flight {
             let claimed = effects.claimed(at, run.number).min(run.lot.count);
-            let charged = run.charged(how, claimed);
-            let cancelled = killed_for.is_some_and(|key| key.index == run.lot.task);
-            let verdict = match how {
-                Down::Protocol => Verdict::Protocol,
-                _ if charged > 1 => Verdict::Protocol,
-                _ if cancelled => Verdict::Cancelled,
-                _ => Verdict::Lost,
+            let mut charged = run.charged(how, claimed);
+            let verdict = if killed_for.is_some_and(|key| key.index == run.lot.task) {
+                // Whoever cancelled them waits for them, those too that were claimed and had not begun.
+                charged = run.left();
+                Verdict::Cancelled
+            } else if how == Down::Protocol || charged > 1 {
+                Verdict::Protocol
+            } else {
+                Verdict::Lost
             };
             for offset in run.answered..run.answered + charged {
                 let item = run.lot.item(offset);
