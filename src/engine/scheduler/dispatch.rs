@@ -309,10 +309,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         }
         if stopped {
             self.take_back(at, u32::MAX, effects);
-            self.slots[at].set(State::Leaving, now);
-            effects.kill(at);
+            // What it has begun since then is innocent.
+            if self.slots[at].flight.is_empty() {
+                self.slots[at].set(State::Leaving, now);
+                effects.kill(at);
+            }
         } else if self.has_idle() {
             self.take_back(at, u32::MAX, effects);
+            // All others come before it.
+            if self.idle.last() == Some(&at) {
+                self.idle.rotate_right(1);
+            }
         }
         self.dispatch(now, effects);
     }
