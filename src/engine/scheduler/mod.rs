@@ -473,24 +473,28 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         while self.slots.len() < workers {
             self.slots.push(Slot::new(now));
         }
-        for at in 0..self.slots.len() {
-            if at < workers {
-                self.revive(at, now, effects);
-            } else {
-                self.retire(at, now, effects);
-            }
+        for at in workers..self.slots.len() {
+            self.retire(at, now, effects);
+        }
+        for at in 0..workers {
+            self.revive(at, now, effects);
         }
         self.dispatch(now, effects);
     }
 
-    /// Starts a worker in a vacant slot, if the pool wants one there.
-    fn revive(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
-        let wanted = at < self.target
+    /// Whether the pool wants a worker in a slot.
+    fn wants(&self, at: usize) -> bool {
+        at < self.target
             && match self.phase {
                 Phase::Open => true,
-                Phase::Closed => self.queued > 0,
+                Phase::Closed => self.queued > 0 || self.feeding > 0,
                 Phase::Broken | Phase::Terminated => false,
-            };
+            }
+    }
+
+    /// Starts a worker in a vacant slot, if the pool wants one there.
+    fn revive(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
+        let wanted = self.wants(at);
         let slot = &mut self.slots[at];
         if wanted && matches!(slot.state, State::Vacant) {
             slot.begin(now);
@@ -520,7 +524,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let slot = &mut self.slots[at];
         slot.pid = Some(pid);
         slot.set(State::Starting, now);
-        if at >= self.target || self.phase != Phase::Open && self.queued == 0 {
+        if !self.wants(at) {
             self.retire(at, now, effects);
         }
     }
