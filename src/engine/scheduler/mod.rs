@@ -210,8 +210,10 @@ pub(crate) struct Scheduler<P, S> {
     feeding: usize,
     next_id: u64,
     next_serial: u64,
-    /// Deaths before hello since a worker last became ready.
+    /// Starts that failed since a worker last became ready,
     failed_starts: u32,
+    /// and how many of them were deaths before hello.
+    early_deaths: u32,
     /// How many items took how long, by [duration code](duration_code).
     durations: Box<[u64; 256]>,
     listener: Listener,
@@ -237,6 +239,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             next_id: 1,
             next_serial: 0,
             failed_starts: 0,
+            early_deaths: 0,
             durations: Box::new([0; 256]),
             listener: Listener::default(),
         }
@@ -531,7 +534,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// A worker has said hello and has run its initializer.
     pub(crate) fn ready(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
-        self.failed_starts = 0;
+        (self.failed_starts, self.early_deaths) = (0, 0);
         let slot = &mut self.slots[at];
         if slot.state != State::Starting {
             return;
@@ -559,15 +562,16 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.charge(at, how, now, effects);
         let expected = before == State::Leaving;
         let started = before == State::Ready || expected;
-        self.listener.tell(|| Event::WorkerDown { slot: at, pid: pid.unwrap_or_default() });
-        if !expected {
-            self.counts.restarts += u64::from(self.phase == Phase::Open);
+        if let Some(pid) = pid {
+            self.listener.tell(|| Event::WorkerDown { slot: at, pid });
+            self.counts.restarts += u64::from(!expected && self.phase == Phase::Open);
         }
         if !started {
             self.failed_starts += 1;
             let pause = FIRST_PAUSE.saturating_mul(1 << (self.failed_starts - 1).min(10)).min(LONGEST_PAUSE);
             self.slots[at].set(State::Pausing(now + pause), now);
-            if how != Down::NotSpawned && self.failed_starts >= STORM {
+            self.early_deaths += u32::from(how != Down::NotSpawned);
+            if how != Down::NotSpawned && self.early_deaths >= STORM {
                 return true;
             }
         }
