@@ -63,7 +63,7 @@ impl<P: Payload> Run<P> {
         match how {
             Down::Protocol => claimed,
             Down::Died(Some((run, item))) if run == self.number && item >= self.answered => {
-                (item - self.answered).saturating_add(1).min(claimed)
+                (item - self.answered).saturating_add(1).min(self.left())
             }
             // It has gone on to a later run, so all of this one must have been run.
             Down::Died(Some((run, _))) if (run.wrapping_sub(self.number) as i32) > 0 => claimed,
