@@ -114,8 +114,9 @@ impl Engine {
 
     /// How long to sleep; notes it when there is no limit, so that whoever changes that wakes the sleeper.
     fn sleep_time(&self) -> Option<Duration> {
-        let mut core = self.core();
-        let time = core.scheduler.next_look(Instant::now());
+        let mut guard = self.core();
+        let core = &mut *guard;
+        let time = core.scheduler.next_look(Instant::now(), &core.wires);
         self.asleep.store(time.is_none(), Ordering::Release);
         time
     }
@@ -147,8 +148,9 @@ impl Engine {
         }
         drop(io);
         let work = {
-            let mut core = self.core();
-            core.scheduler.next_look(Instant::now()).is_some()
+            let mut guard = self.core();
+            let core = &mut *guard;
+            core.scheduler.next_look(Instant::now(), &core.wires).is_some()
         };
         self.turns.end(work);
         true

@@ -76,8 +76,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             let Some(at) = self.pick(effects) else { return };
             self.send(at, now, effects);
         }
-        while !self.crowded.is_empty() && self.has_idle() && self.level(now, effects) {
-            while self.has_live_front() && self.has_idle() {
+        while !self.crowded.is_empty() && self.has_idle(effects) && self.level(now, effects) {
+            while self.has_live_front() && self.has_idle(effects) {
                 let Some(at) = self.pick(effects) else { return };
                 self.send(at, now, effects);
             }
@@ -102,7 +102,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// The worker for the next run: an idle one, the one used last first; else one that has room for more.
     fn pick(&mut self, effects: &impl Effects<P, S>) -> Option<usize> {
-        if self.has_idle() {
+        if self.has_idle(effects) {
             let at = self.idle.pop()?;
             self.slots[at].in_idle = false;
             return Some(at);
@@ -117,22 +117,40 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     }
 
     /// Whether a worker is idle; forgets listed ones that no longer are.
-    fn has_idle(&mut self) -> bool {
+    fn has_idle(&mut self, effects: &impl Effects<P, S>) -> bool {
         while let Some(&at) = self.idle.last() {
-            let slot = &mut self.slots[at];
-            if slot.state == State::Ready && slot.flight.is_empty() {
+            let slot = &self.slots[at];
+            let idle = slot.state == State::Ready && slot.flight.is_empty();
+            if idle && self.has_place(at, effects) {
                 return true;
             }
-            slot.in_idle = false;
             self.idle.pop();
+            self.slots[at].in_idle = false;
+            if idle {
+                self.slots[at].jammed = true;
+                self.jams += 1;
+            }
         }
         false
     }
 
+    /// Whether the page of a ready worker has a place for another run. A run keeps its place until the worker has
+    /// taken it out of the pipe and all its results are read, so that the pipe cannot fill with withdrawn runs either.
+    fn has_place(&self, at: usize, effects: &impl Effects<P, S>) -> bool {
+        let slot = &self.slots[at];
+        let first = slot.flight.front().map_or(slot.next_run, |run| run.number);
+        let read = slot.next_run.wrapping_sub(first) as usize;
+        read.max(self.unread(at, effects)) + 2 <= SLOTS
+    }
+
+    /// Runs that lie in a worker's pipe, by what its page says.
+    fn unread(&self, at: usize, effects: &impl Effects<P, S>) -> usize {
+        self.slots[at].next_run.wrapping_sub(effects.consumed(at)) as usize
+    }
+
     fn has_room(&self, at: usize, effects: &impl Effects<P, S>) -> bool {
         let slot = &self.slots[at];
-        let unread = slot.next_run.wrapping_sub(effects.consumed(at)) as usize;
-        if slot.state != State::Ready || unread + 2 > SLOTS || slot.flight.len() + 2 > SLOTS {
+        if slot.state != State::Ready || !self.has_place(at, effects) {
             return false;
         }
         let Some(last) = slot.flight.back() else { return true };
@@ -146,16 +164,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Lists a worker where [`pick`](Self::pick) finds it, if it can take a run.
     pub(super) fn note_room(&mut self, at: usize, effects: &impl Effects<P, S>) {
-        let room = self.has_room(at, effects);
-        let slot = &mut self.slots[at];
+        let slot = &self.slots[at];
         if slot.state != State::Ready {
             return;
         }
         if slot.flight.is_empty() {
-            if !std::mem::replace(&mut slot.in_idle, true) {
+            if !slot.in_idle && !slot.jammed {
+                self.slots[at].in_idle = true;
                 self.idle.push(at);
             }
-        } else if room && !std::mem::replace(&mut slot.in_roomy, true) {
+        } else if !slot.in_roomy && self.has_room(at, effects) {
+            self.slots[at].in_roomy = true;
             self.roomy.push_back(at);
         }
     }
@@ -247,7 +266,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     // ---- time ----
 
     /// How long nothing needs to be looked at; `None` if only an event can change anything.
-    pub(crate) fn next_look(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn next_look(&mut self, now: Instant, effects: &impl Effects<P, S>) -> Option<Duration> {
         let pause = self
             .slots
             .iter()
@@ -256,7 +275,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 _ => None,
             })
             .min();
-        let look = if !self.crowded.is_empty() && self.has_idle() {
+        let jammed = self.jams > 0 && self.queued > 0;
+        let look = if jammed || !self.crowded.is_empty() && self.has_idle(effects) {
             Some(LEVEL_EVERY)
         } else {
             self.is_under_way().then_some(LOOK_EVERY)
@@ -283,6 +303,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 self.slots[at].set(State::Vacant, now);
                 self.revive(at, now, effects);
             }
+            if std::mem::take(&mut self.slots[at].jammed) {
+                self.jams -= 1;
+                self.note_room(at, effects);
+            }
         }
         self.dispatch(now, effects);
         (0..self.slots.len()).filter(|at| self.has_not_begun(*at, now, effects)).collect()
@@ -290,9 +314,12 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     fn has_not_begun(&self, at: usize, now: Instant, effects: &impl Effects<P, S>) -> bool {
         let slot = &self.slots[at];
-        let Some(first) = slot.flight.front() else { return false };
-        let quiet = now.saturating_duration_since(first.sent.max(slot.progress));
-        slot.state == State::Ready && quiet >= UNCLAIMED && effects.claimed(at, first.number) == 0
+        let quiet = |since| slot.state == State::Ready && now.saturating_duration_since(since) >= UNCLAIMED;
+        match slot.flight.front() {
+            Some(first) => quiet(first.sent.max(slot.progress)) && effects.claimed(at, first.number) == 0,
+            // All that it was sent was withdrawn, and it does not even take that out of its pipe.
+            None => slot.jammed && quiet(slot.progress),
+        }
     }
 
     /// A worker that [`tick`](Self::tick) named was looked at. One that was stopped is replaced, and what it was sent
@@ -307,14 +334,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if self.slots[at].state != State::Ready {
             return;
         }
-        if stopped {
+        let scribbled = self.unread(at, effects) > SLOTS;
+        if stopped || scribbled {
             self.take_back(at, u32::MAX, effects);
             // What it has begun since then is innocent.
             if self.slots[at].flight.is_empty() {
                 self.slots[at].set(State::Leaving, now);
                 effects.kill(at);
             }
-        } else if self.has_idle() {
+        } else if self.has_idle(effects) {
             self.take_back(at, u32::MAX, effects);
             // All others come before it.
             if self.idle.last() == Some(&at) {

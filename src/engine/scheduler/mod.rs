@@ -202,6 +202,8 @@ pub(crate) struct Scheduler<P, S> {
     roomy: VecDeque<usize>,
     /// Workers with more than one item to answer; may name some that no longer have.
     crowded: Vec<usize>,
+    /// Workers that are idle and can be sent nothing: [`tick`](Self::tick) looks when they can.
+    jams: usize,
     paces: Paces,
     counts: Counts,
     /// Items answered and not yet settled.
@@ -232,6 +234,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             idle: Vec::new(),
             roomy: VecDeque::new(),
             crowded: Vec::new(),
+            jams: 0,
             paces: Paces::default(),
             counts: Counts::default(),
             settling: 0,
@@ -583,6 +586,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Settles what a gone worker still had in flight.
     fn charge(&mut self, at: usize, how: Down, now: Instant, effects: &mut impl Effects<P, S>) {
+        self.jams -= usize::from(std::mem::take(&mut self.slots[at].jammed));
         let killed_for = self.slots[at].killed_for.take();
         let flight = self.slots[at].end(now);
         let mut again = Vec::new();

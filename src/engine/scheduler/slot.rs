@@ -98,6 +98,8 @@ pub(super) struct Slot<P> {
     pub(super) in_idle: bool,
     pub(super) in_roomy: bool,
     pub(super) in_crowded: bool,
+    /// It is idle, but what was sent and withdrawn still fills its page.
+    pub(super) jammed: bool,
 }
 
 /// What a slot looks like from outside.
@@ -132,6 +134,7 @@ impl<P: Payload> Slot<P> {
             in_idle: false,
             in_roomy: false,
             in_crowded: false,
+            jammed: false,
         }
     }
 

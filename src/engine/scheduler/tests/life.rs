@@ -25,7 +25,7 @@ fn deaths_before_hello_back_off() {
         rig.spawned(0);
         rig.die(0, false);
         assert!(rig.world.spawns.is_empty(), "the next one has to wait");
-        let pause = rig.scheduler.next_look(rig.world.now).unwrap();
+        let pause = rig.scheduler.next_look(rig.world.now, &rig.world).unwrap();
         pauses.push(pause);
         rig.tick(pause - MILLI);
         assert!(rig.world.spawns.is_empty());

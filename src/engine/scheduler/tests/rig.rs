@@ -1,9 +1,9 @@
 //! A scheduler in its [`World`], driven as the engine drives it, and looked through after each step.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidestep_worker::page::SLOTS;
 use sidestep_worker::wire::Encoding;
 
 use super::super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
@@ -345,6 +345,9 @@ impl Rig {
 
     /// Whatever can still happen happens, and nothing goes wrong any more.
     pub(super) fn drain(&mut self) {
+        if self.scheduler.target == 0 {
+            self.resize(1);
+        }
         for at in 0..self.world.processes.len() {
             self.stop(at, false);
         }
@@ -367,7 +370,7 @@ impl Rig {
             if over.queued + over.running == 0 && !rest {
                 return;
             }
-            match self.scheduler.next_look(self.world.now) {
+            match self.scheduler.next_look(self.world.now, &self.world) {
                 Some(wait) => self.tick(wait),
                 None => unwatched += 1,
             }
@@ -390,7 +393,11 @@ impl Rig {
         assert!(!self.scheduler.has_processes(), "{self:#?}");
         assert_eq!(self.scheduler.tasks.len(), 0, "tasks are left over");
         assert!(self.scheduler.queue.is_empty());
-        assert_eq!(self.scheduler.next_look(self.world.now), None, "there is nothing to wait for");
+        assert_eq!(
+            self.scheduler.next_look(self.world.now, &self.world),
+            None,
+            "there is nothing to wait for"
+        );
         self.check_ends();
     }
 
@@ -454,28 +461,38 @@ impl Rig {
 
     fn check_sums(&self) {
         let s = &self.scheduler;
-        let (mut queued, mut dead) = (0, 0);
+        let mut lots = HashMap::<usize, (u64, u64)>::new();
         for lot in &s.queue {
             assert!(lot.count > 0 && s.tasks.contains(lot.task));
-            if s.tasks[lot.task].withdrawn { dead += 1 } else { queued += u64::from(lot.count) }
+            let (number, items) = lots.entry(lot.task).or_default();
+            *number += 1;
+            *items += u64::from(lot.count);
         }
-        assert_eq!((s.queued, s.dead_lots), (queued, dead));
-        let unsettled: u64 = self.unsettled.iter().map(|(answer, ..)| u64::from(answer.count)).sum();
-        assert_eq!(s.settling, unsettled);
-        let feeding = self.tasks.iter().filter(|task| task.open && !task.lazy).count();
-        assert_eq!(s.feeding, feeding);
+        let mut active = HashMap::<usize, u64>::new();
+        for run in s.slots.iter().flat_map(|slot| &slot.flight) {
+            *active.entry(run.lot.task).or_default() += u64::from(run.left());
+        }
+        let mut settling = 0;
+        for (answer, ..) in &self.unsettled {
+            settling += u64::from(answer.count);
+            *active.entry(answer.task).or_default() += u64::from(answer.count);
+        }
+        let (mut queued, mut dead) = (0, 0);
         for (index, task) in &s.tasks {
-            let lots = s.queue.iter().filter(|lot| lot.task == index);
-            assert_eq!(task.lots as usize, lots.clone().count());
-            let waiting: u64 = lots.map(|lot| u64::from(lot.count)).sum();
-            assert_eq!(task.queued, if task.withdrawn { 0 } else { waiting });
-            let runs = s.slots.iter().flat_map(|slot| &slot.flight).filter(|run| run.lot.task == index);
-            let settling = self.unsettled.iter().filter(|(answer, ..)| answer.task == index);
-            let active = runs.map(|run| u64::from(run.left())).sum::<u64>()
-                + settling.map(|(answer, ..)| u64::from(answer.count)).sum::<u64>();
-            assert_eq!(task.active, active);
+            let (number, items) = lots.get(&index).copied().unwrap_or_default();
+            if task.withdrawn {
+                dead += number
+            } else {
+                queued += items
+            }
+            assert_eq!((u64::from(task.lots), task.queued), (number, if task.withdrawn { 0 } else { items }));
+            assert_eq!(task.active, active.get(&index).copied().unwrap_or_default());
             assert!(task.open || task.lots > 0 || task.active > 0, "a task is kept that is over");
         }
+        assert_eq!((s.queued, s.dead_lots as u64, s.settling), (queued, dead, settling));
+        assert_eq!(s.jams, s.slots.iter().filter(|slot| slot.jammed).count());
+        let feeding = self.tasks.iter().filter(|task| task.open && !task.lazy).count();
+        assert_eq!(s.feeding, feeding);
     }
 
     /// The counters, the events and the records tell the same.
@@ -496,11 +513,8 @@ impl Rig {
             return;
         }
         for (at, slot) in s.slots.iter().enumerate() {
-            if slot.state == State::Ready && slot.flight.is_empty() && s.queued > 0 && self.refill != Some(at)
-            {
-                let unread = slot.next_run - self.world.process(at).unwrap().consumed();
-                assert!(unread as usize + 2 > SLOTS, "worker {at} is idle while jobs wait");
-            }
+            let idle = slot.state == State::Ready && slot.flight.is_empty() && self.refill != Some(at);
+            assert!(!idle || s.queued == 0 || slot.jammed, "worker {at} is idle while jobs wait");
         }
         let wanted = s.slots.iter().take(s.target);
         let vacant = wanted.clone().filter(|slot| slot.state == State::Vacant).count();

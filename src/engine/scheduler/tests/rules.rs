@@ -55,7 +55,7 @@ fn unknown_jobs_go_one_by_one() {
 fn short_jobs_go_in_long_runs_and_the_end_is_shared() {
     let mut rig = Rig::up(2);
     rig.teach(0, 1000);
-    rig.map(0, 10_000, None);
+    rig.map(0, 3000, None);
     let sizes = rig.sizes();
     assert_eq!(sizes[0], 500, "half a millisecond");
     assert!(sizes.len() > 4, "{sizes:?}");
@@ -120,7 +120,7 @@ fn work_behind_a_long_job_goes_to_an_idle_worker() {
     rig.map(0, 4, None);
     let long = rig.begin(0);
     rig.serve(1, 1000);
-    assert_eq!(rig.scheduler.next_look(rig.world.now), Some(2 * MILLI));
+    assert_eq!(rig.scheduler.next_look(rig.world.now, &rig.world), Some(2 * MILLI));
     rig.tick(2 * MILLI);
     rig.serve(1, 1000);
     let ended: Vec<u64> = (0..4).filter(|index| rig.end_of((0, *index)).is_some()).collect();
@@ -146,7 +146,7 @@ fn a_pool_with_nothing_to_do_is_not_looked_at() {
     rig.map(0, 100, None);
     rig.drain();
     rig.tick(MILLI);
-    assert_eq!(rig.scheduler.next_look(rig.world.now), None);
+    assert_eq!(rig.scheduler.next_look(rig.world.now, &rig.world), None);
     rig.finish_all();
 }
 
@@ -348,7 +348,7 @@ fn withdrawn_jobs_do_not_pile_up_in_a_stopped_workers_pipe() {
     }
     assert!(rig.world.log.len() < 256, "{} runs lie in the pipe", rig.world.log.len());
     rig.submit(0);
-    let look = rig.scheduler.next_look(rig.world.now).expect("somebody has to look");
+    let look = rig.scheduler.next_look(rig.world.now, &rig.world).expect("somebody has to look");
     rig.tick(look);
     rig.tick(500 * MILLI);
     assert!(rig.world.process(0).unwrap().killed);
@@ -364,7 +364,7 @@ fn a_worker_whose_pipe_was_full_of_withdrawn_jobs_is_used_again() {
     }
     rig.submit(0);
     rig.work(0);
-    let look = rig.scheduler.next_look(rig.world.now).expect("somebody has to look");
+    let look = rig.scheduler.next_look(rig.world.now, &rig.world).expect("somebody has to look");
     rig.tick(look);
     rig.serve(0, 1000);
     assert_eq!(rig.scheduler.counts().done, 1);

@@ -151,10 +151,6 @@ impl Process {
         let runs = self.run.iter().map(|run| run.run).chain(behind);
         runs.map(|run| self.claim(run)).map(|claim| claim.end - claim.claimed).sum()
     }
-
-    pub(super) fn consumed(&self) -> u32 {
-        self.consumed
-    }
 }
 
 /// For whose sake the scheduler is at work.
