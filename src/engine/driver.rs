@@ -308,6 +308,10 @@ impl Engine {
                         core.start = Start::Failed(PoolError::Spawn { message: error.to_string() });
                     }
                     core.scheduler.down(slot, Down::NotSpawned, now, &mut core.wires);
+                    if core.start == Start::Up && !error.is_transient() && !core.scheduler.has_processes() {
+                        // Nobody is left, and nobody will come: whoever waits would wait for ever.
+                        core.break_down(PoolError::Spawn { message: error.to_string() }, now);
+                    }
                 }),
             }
             self.changed.notify_all();
