@@ -150,6 +150,11 @@ impl Gate {
         self.0.to_str().unwrap().to_owned()
     }
 
+    /// As [`jobs::hold`] does, for this process.
+    pub fn leave_a_mark(&self) {
+        jobs::arrive(&self.arg());
+    }
+
     /// The processes whose jobs have come here.
     pub fn arrived(&self) -> Vec<u32> {
         let names =
