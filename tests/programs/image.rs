@@ -10,7 +10,7 @@ use crate::scenario::{
 };
 
 /// A copy of this program's file under another name.
-fn copy(name: &str) -> std::path::PathBuf {
+pub fn copy(name: &str) -> std::path::PathBuf {
     let path = dir().join(name);
     std::fs::copy("/proc/self/exe", &path).unwrap();
     path

@@ -94,10 +94,7 @@ fn never_calls_init() -> ExitCode {
         eprintln!("a fork bomb");
         return ExitCode::FAILURE;
     }
-    for pool in [
-        Pool::new(2),
-        Pool::builder().workers(2).program(std::env::current_exe().unwrap()).build(),
-    ] {
+    for pool in [Pool::new(2), Pool::builder().workers(2).program(std::env::current_exe().unwrap()).build()] {
         match pool {
             Ok(_) => return ExitCode::FAILURE,
             Err(error) => eprintln!("error: {error}"),

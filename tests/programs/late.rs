@@ -75,6 +75,26 @@ pub fn a_worker_with_other_jobs_breaks_the_pool() {
     });
 }
 
+pub fn a_program_that_is_gone_breaks_the_pool_once_its_last_worker_has_died() {
+    scenario(|| {
+        let path = crate::image::copy("copy");
+        let pool = Pool::builder().workers(2).program(&path).build().unwrap();
+        let workers = all_up(&pool, 2);
+        std::fs::remove_file(&path).unwrap();
+        kill_all(&workers[..1]);
+        eventually("one is gone", || pool.pids().len() == 1);
+        assert_usable(&pool);
+        assert_eq!(pool.stats().restarts, 1, "a start that never took place replaces nobody");
+        kill_all(&workers[1..]);
+        let outcome = promptly("a job that nobody can serve", || pool.apply(jobs::square, (2,)));
+        match outcome {
+            Err(JobError::PoolBroken { reason }) => assert!(reason.contains("no such file"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(promptly("join", || pool.join()), Err(PoolError::Spawn { .. })));
+    });
+}
+
 pub fn workers_that_start_every_other_time_heal_the_pool() {
     scenario(|| {
         let pool = pool("exits every other time later");

@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         image: a_renamed_binary_goes_on, a_deleted_binary_goes_on, a_replaced_binary_goes_on,
             a_copy_of_the_program_serves_by_name, a_stack_that_overflows_is_told, a_thread_s_stack_too;
         late: workers_that_no_longer_start_break_the_pool, workers_that_no_longer_say_hello_break_the_pool,
-            a_worker_with_other_jobs_breaks_the_pool, workers_that_start_every_other_time_heal_the_pool,
+            a_worker_with_other_jobs_breaks_the_pool,
+            a_program_that_is_gone_breaks_the_pool_once_its_last_worker_has_died, workers_that_start_every_other_time_heal_the_pool,
             a_broken_pool_can_be_closed_and_dropped;
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -35,7 +35,10 @@ pub fn a_program_that_forgets_init_is_told_at_once() {
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(9), "{printed}");
         let errors: Vec<_> = printed.lines().filter(|line| line.starts_with("error: ")).collect();
-        assert!(errors.len() >= 2 && errors.iter().all(|line| line.contains("sidestep::init()")), "{printed}");
+        assert!(
+            errors.len() >= 2 && errors.iter().all(|line| line.contains("sidestep::init()")),
+            "{printed}"
+        );
     });
 }
 
@@ -144,7 +147,9 @@ fn script(name: &str, text: &str) -> PathBuf {
 
 pub fn a_program_that_writes_nonsense_is_told() {
     scenario(|| {
-        for text in ["printf '%01000d' 7 >&4; sleep 1000", "printf '\\377%.0s' 1 2 3 4 5 6 7 8 9 >&4; sleep 1000"] {
+        for text in
+            ["printf '%01000d' 7 >&4; sleep 1000", "printf '\\377%.0s' 1 2 3 4 5 6 7 8 9 >&4; sleep 1000"]
+        {
             let error = program(script("nonsense", text));
             assert!(matches!(error, PoolError::Start { .. } | PoolError::Mismatch { .. }), "{error:?}");
         }
