@@ -11,6 +11,7 @@ mod leftovers;
 mod root;
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,6 +81,7 @@ fn outside(name: &str) {
         .env(DIR, &dir)
         .stdout(output.try_clone().unwrap())
         .stderr(output)
+        .process_group(0)
         .spawn()
         .unwrap();
     let begin = Instant::now();
@@ -94,6 +96,8 @@ fn outside(name: &str) {
         leftovers::kill_tree(child.id());
         let _ = child.wait();
     }
+    // What a body that has failed could not end itself.
+    let _ = nix::sys::signal::killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
     let printed = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
     let _ = fs::remove_dir_all(&dir);
     match status {
