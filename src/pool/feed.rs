@@ -93,6 +93,8 @@ impl Drop for Feed {
     fn drop(&mut self) {
         if !self.finished {
             self.engine.withdraw(self.task, false);
+            // They were pulled, so they count.
+            self.hand_over();
             self.engine.finish_input(self.task);
         }
     }

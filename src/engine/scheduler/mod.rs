@@ -271,8 +271,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         Some(TaskKey { index: self.tasks.insert(task), serial })
     }
 
-    /// Adds items to a task, the first one's place being `index`, sends what can be sent and gives the first one's id. `None` if the task was withdrawn or
-    /// the pool takes no more; then nothing is counted, and the caller tells whoever waits.
+    /// Adds items to a task, the first one's place being `index`, sends what can be sent and gives the first one's id.
+    /// `None` if the task was withdrawn or the pool takes no more; then they count as cancelled or failed, and the
+    /// caller tells whoever waits.
     pub(crate) fn push(
         &mut self,
         key: TaskKey,
@@ -289,7 +290,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             Phase::Closed => task.spec.lazy,
             Phase::Broken | Phase::Terminated => true,
         };
-        if over || task.withdrawn {
+        if task.withdrawn || over {
+            let counts = &mut self.counts;
+            let ended = if task.withdrawn { &mut counts.cancelled } else { &mut counts.failed };
+            *ended += u64::from(count);
+            counts.submitted += u64::from(count);
             return None;
         }
         self.next_id += u64::from(count);
