@@ -19,7 +19,7 @@ use sidestep::Pool;
 /// No test takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A wait inside a test ends a little earlier, because it knows better what hangs.
-pub const LONG: Duration = Duration::from_secs(25);
+pub(crate) const LONG: Duration = Duration::from_secs(25);
 
 type Step = Arc<Mutex<String>>;
 
@@ -29,7 +29,7 @@ thread_local! {
 
 /// Runs a test, which fails when it takes too long, and says what it was at.
 #[track_caller]
-pub fn limited(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn limited(test: impl FnOnce() + Send + 'static) {
     let step = Step::default();
     let (sender, done) = channel();
     let inner = step.clone();
@@ -50,7 +50,7 @@ pub fn limited(test: impl FnOnce() + Send + 'static) {
 }
 
 /// What the test is at, for the message in case that it hangs.
-pub fn step(what: impl Into<String>) {
+pub(crate) fn step(what: impl Into<String>) {
     STEP.with_borrow(|step| {
         if let Some(step) = step {
             *step.lock().unwrap() = what.into();
@@ -59,7 +59,7 @@ pub fn step(what: impl Into<String>) {
 }
 
 /// A pool for a test.
-pub fn pool(workers: usize) -> Pool {
+pub(crate) fn pool(workers: usize) -> Pool {
     step("starting a pool");
     let pool = Pool::new(workers).expect("a pool");
     step("after the start of the pool");
@@ -68,7 +68,7 @@ pub fn pool(workers: usize) -> Pool {
 
 /// Closes a pool and waits for its end.
 #[track_caller]
-pub fn finish(pool: &Pool) {
+pub(crate) fn finish(pool: &Pool) {
     step("closing and joining the pool");
     pool.close();
     pool.join_timeout(LONG).expect("the pool ends in good order");
@@ -79,7 +79,7 @@ pub fn finish(pool: &Pool) {
 
 /// Waits until something is so that nothing tells.
 #[track_caller]
-pub fn eventually(what: &str, check: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, check: impl Fn() -> bool) {
     step(format!("waiting until {what}"));
     let begin = Instant::now();
     while !check() {
@@ -90,10 +90,10 @@ pub fn eventually(what: &str, check: impl Fn() -> bool) {
 
 /// A directory of a test's own.
 #[derive(Debug)]
-pub struct Place(pub PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    pub fn new() -> Place {
+    pub(crate) fn new() -> Place {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("sidestep-test-{}-{number}", std::process::id());
@@ -103,7 +103,7 @@ impl Place {
     }
 
     /// A file in it, which need not be there.
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("a path that is text").to_owned()
     }
 }
@@ -116,7 +116,7 @@ impl Drop for Place {
 
 /// Where jobs tell that they have begun and wait until they may end. They wait for a lock, so that one that is killed
 /// leaves nothing behind.
-pub struct Gate {
+pub(crate) struct Gate {
     place: Place,
     lock: File,
     news: BufReader<File>,
@@ -124,7 +124,7 @@ pub struct Gate {
 
 impl Gate {
     /// One that is shut.
-    pub fn new() -> Gate {
+    pub(crate) fn new() -> Gate {
         let place = Place::new();
         let lock = File::create(place.file("lock")).expect("a lock");
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("the lock is new");
@@ -136,12 +136,12 @@ impl Gate {
     }
 
     /// What a job needs to get to it.
-    pub fn ticket(&self) -> String {
+    pub(crate) fn ticket(&self) -> String {
         self.place.0.to_str().expect("a path that is text").to_owned()
     }
 
     /// Waits until the next job has begun; what it has said.
-    pub fn arrival(&mut self) -> String {
+    pub(crate) fn arrival(&mut self) -> String {
         step("waiting until a job begins");
         let mut line = String::new();
         self.news.read_line(&mut line).expect("the pipe is open");
@@ -150,26 +150,26 @@ impl Gate {
     }
 
     /// Lets all go on that wait, or will.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         rustix::fs::flock(&self.lock, FlockOperation::Unlock).expect("it was locked");
     }
 }
 
 /// In a job: tells that it has begun.
-pub fn arrive(ticket: &str, what: &str) {
+pub(crate) fn arrive(ticket: &str, what: &str) {
     let mut news = File::options().write(true).open(format!("{ticket}/news")).expect("the test still runs");
     news.write_all(format!("{what}\n").as_bytes()).expect("the test still runs");
 }
 
 /// In a job: tells that it has begun, then waits until the gate is open.
-pub fn pass(ticket: &str, what: &str) {
+pub(crate) fn pass(ticket: &str, what: &str) {
     arrive(ticket, what);
     let lock = File::open(format!("{ticket}/lock")).expect("the test still runs");
     rustix::fs::flock(&lock, FlockOperation::LockShared).expect("nothing interrupts it");
 }
 
 /// Runs an ignored test in a process of its own: for what is about the whole process.
-pub fn alone(test: &str) -> Output {
+pub(crate) fn alone(test: &str) -> Output {
     step(format!("running {test} alone"));
     let outcome = Command::new(std::env::current_exe().expect("this program has a path"))
         .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", test])
