@@ -27,6 +27,8 @@ struct State {
     queue: VecDeque<Callback>,
     /// Callbacks that run, and the threads they run on.
     running: Vec<ThreadId>,
+    /// Those of them that wait for the others themselves.
+    waiting: Vec<ThreadId>,
     /// The thread whose turn it is, by number, and since when it has been in one callback.
     turn: u64,
     busy_since: Option<Instant>,
@@ -122,23 +124,33 @@ impl Callbacks {
         state.watched = false;
     }
 
-    /// Waits until all callbacks have run, but for the one that the calling thread is in. `false` at the deadline.
+    /// Waits until all callbacks have run, but for the one that the calling thread is in, and for those that wait in
+    /// here too. `false` at the deadline.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let me = std::thread::current().id();
         let mut state = self.state();
-        loop {
-            if state.queue.is_empty() && state.running.iter().all(|id| *id == me) {
-                return true;
+        if state.running.contains(&me) {
+            state.waiting.push(me);
+            // The others may have waited for this one.
+            self.changed.notify_all();
+        }
+        let inside = state.waiting.contains(&me);
+        let over = loop {
+            let counts = |id: &ThreadId| !(inside && state.waiting.contains(id));
+            if state.queue.is_empty() && !state.running.iter().any(counts) {
+                break true;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return false,
+                Some(left) if left.is_zero() => break false,
                 Some(left) => {
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-        }
+        };
+        state.waiting.retain(|id| *id != me);
+        over
     }
 
     /// Whether the calling thread is in a callback of this pool.
