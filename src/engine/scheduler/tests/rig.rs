@@ -104,6 +104,7 @@ impl Rig {
         self.world.items.extend(keys.clone().map(|key| (key, Default::default())));
         let load = Load { task: task as u32, from, count, size };
         let now = self.world.now;
+        let known = self.scheduler.tasks.get(key.index).is_some_and(|task| task.serial == key.serial);
         let first = self.scheduler.push(key, from, count, load, now, &mut self.world);
         match first {
             Some(first) => {
@@ -114,7 +115,11 @@ impl Rig {
                     assert_eq!(*known, id, "{key:?} was sent under another id");
                 }
             }
-            None => keys.for_each(|key| drop(self.world.items.remove(&key))),
+            // They were pulled, so they count; nobody else knows of them.
+            None => {
+                keys.for_each(|key| drop(self.world.items.remove(&key)));
+                self.refused += u64::from(known) * u64::from(count);
+            }
         }
         self.check();
         first.is_some()
