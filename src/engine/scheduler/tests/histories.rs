@@ -81,7 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
     let size = prop_oneof![Just(0), Just(100), Just(3000), Just(40_000), Just(200_000)];
     let nanos = prop_oneof![Just(1), Just(1000), Just(100_000), Just(1_000_000), Just(20_000_000)];
     let chunk = prop_oneof![3 => Just(None), 1 => (1..40u32).prop_map(Some)];
-    let count = prop_oneof![3 => 1..5u32, 2 => 5..60u32, 1 => 60..2000u32];
+    let count = prop_oneof![3 => 1..5u32, 2 => 5..60u32, 1 => 60..400u32];
     let phase = prop_oneof![Just(Phase::Broken), Just(Phase::Terminated)];
     prop_oneof![
         20 => (0..3u32).prop_map(|job| Op::Submit { job }),
