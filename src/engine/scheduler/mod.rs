@@ -604,10 +604,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 // Whoever cancelled them waits for them, those too that were claimed and had not begun.
                 charged = run.left();
                 Verdict::Cancelled
-            } else if how == Down::Protocol || charged > 1 {
-                Verdict::Protocol
-            } else {
+            } else if how == Down::Died(Some((run.number, run.answered))) {
                 Verdict::Lost
+            } else {
+                Verdict::Protocol
             };
             for offset in run.answered..run.answered + charged {
                 let item = run.lot.item(offset);

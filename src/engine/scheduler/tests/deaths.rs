@@ -114,6 +114,18 @@ fn a_withdrawn_tail_does_not_count_as_run() {
     rig.finish_all();
 }
 
+#[test]
+fn a_result_that_has_gone_missing_is_no_death_in_its_item() {
+    let mut rig = Rig::up(1);
+    rig.submit(0);
+    rig.submit(0);
+    rig.work(0);
+    rig.world.process_mut(0).unwrap().unread.clear();
+    rig.die_with_note(0, (1, 0));
+    assert_eq!(ends(&rig), [PROTOCOL]);
+    assert_eq!(rig.world.items[&(1, 0)].end, LOST);
+}
+
 /// What a worker's note says about a run that it was sent: number 7, ten items, three of them answered.
 fn charged(how: Down, claimed: u32) -> u32 {
     let rig = Rig::new(0);

@@ -290,7 +290,7 @@ impl Rig {
         self.settle();
         let current = self.world.end(at);
         let how = if protocol { Down::Protocol } else { Down::Died(current) };
-        self.world.doing = Doing::Burying(at, how, running);
+        self.world.doing = Doing::Burying(how, running);
         let broken = self.scheduler.down(at, how, self.world.now, &mut self.world);
         self.world.doing = Doing::Other;
         self.world.forget(at);
@@ -303,6 +303,17 @@ impl Rig {
         if broken {
             self.shut(Phase::Broken);
         }
+        self.check();
+    }
+
+    /// A worker's process ends as in [`die`](Self::die), with another note in its page than it has made.
+    pub(super) fn die_with_note(&mut self, at: usize, note: (u32, u32)) {
+        self.world.end(at);
+        let how = Down::Died(Some(note));
+        self.world.doing = Doing::BuryingScribbled;
+        self.scheduler.down(at, how, self.world.now, &mut self.world);
+        self.world.doing = Doing::Other;
+        self.world.forget(at);
         self.check();
     }
 

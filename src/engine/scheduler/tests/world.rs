@@ -159,8 +159,10 @@ pub(super) enum Doing {
     Other,
     /// A task is withdrawn, and what runs of it is killed.
     Killing(u32),
-    /// The worker of a slot is gone; the item that it had noted and not committed.
-    Burying(usize, Down, Option<Key>),
+    /// A worker is gone; the item that it had noted and not committed.
+    Burying(Down, Option<Key>),
+    /// A worker is gone, and its page says what it has not done.
+    BuryingScribbled,
     /// The pool ends.
     Shutting,
 }
@@ -355,10 +357,11 @@ impl Effects<Load, u32> for World {
         assert_eq!(*record.id.get_or_insert(item.id), item.id, "{key:?} has changed its id");
         assert_eq!(record.end, None, "{key:?} resolves twice");
         match (&verdict, self.doing) {
-            (Verdict::Lost, Doing::Burying(_, Down::Died(_), noted)) => {
+            (Verdict::Lost, Doing::Burying(Down::Died(_), noted)) => {
                 assert_eq!(noted, Some(key), "an item is blamed that did not run");
             }
-            (Verdict::Protocol, Doing::Burying(_, Down::Protocol, _)) => {}
+            (Verdict::Protocol, Doing::Burying(Down::Protocol, _)) => {}
+            (Verdict::Lost | Verdict::Protocol, Doing::BuryingScribbled) => {}
             (Verdict::Cancelled, Doing::Burying(..)) => {}
             (Verdict::PoolClosed | Verdict::PoolBroken, Doing::Shutting) => {}
             (verdict, doing) => panic!("{key:?} is {verdict:?} while {doing:?}"),
