@@ -94,6 +94,34 @@ fn a_job_that_closes_the_channel_loses_itself_and_nobody_else() {
     });
 }
 
+/// As [`close`], by a thread that waits until the job is over.
+#[sidestep::job]
+fn close_later(first: u32) {
+    std::thread::spawn(move || {
+        while sidestep::try_context().is_some() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        close(first, u32::MAX);
+    });
+}
+
+#[test]
+fn a_channel_that_is_closed_between_two_jobs_hangs_nobody() {
+    scenario(|| {
+        let pool = Pool::new(1).unwrap();
+        for pause in [0, 30, 150] {
+            pool.apply(close_later, (3,)).unwrap();
+            std::thread::sleep(Duration::from_millis(pause));
+            let next = promptly("the next job", || pool.apply(square, (3,)));
+            assert!(matches!(next, Ok(9) | Err(JobError::Protocol { .. })), "{next:?}");
+            eventually("the worker is replaced", || pool.stats().restarts > 0);
+        }
+        assert_usable(&pool);
+        assert_all_over(&pool.stats());
+    });
+}
+
 /// Descriptors of this process that are pipes, or whatever else the word says.
 fn descriptors_like(word: &str) -> Vec<i32> {
     let found = scenario::descriptors().into_iter().filter(|(fd, target)| *fd > 2 && target.contains(word));

@@ -93,6 +93,24 @@ fn a_killed_parent_leaves_nothing_that_jobs_have_started() {
     );
 }
 
+#[test]
+fn a_killed_parent_leaves_no_worker_that_is_stopped() {
+    scenario_with_root(
+        || {
+            let pool = pool_with(3, start_others);
+            // As a command that was stopped from the terminal, its workers with it, and is then killed.
+            pool.pids().into_iter().for_each(scenario::stop);
+            arrive(&Gate::new("stopped").arg());
+            wait_for_the_end();
+        },
+        |start| {
+            let root = started(start, 3);
+            Gate::new("stopped").wait_for(1);
+            root.kill();
+        },
+    );
+}
+
 #[sidestep::job]
 fn block_all_signals(gate: String) {
     SigSet::all().thread_block().unwrap();

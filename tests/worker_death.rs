@@ -379,3 +379,66 @@ fn a_worker_killed_in_the_middle_of_a_large_result_loses_it_whole() {
         }
     });
 }
+
+#[test]
+fn everything_that_jobs_can_end_in_is_counted_once() {
+    scenario(|| {
+        let pool = Pool::new(4).unwrap();
+        let gate = Gate::new("gate");
+        let held: Vec<_> = (0..2).map(|_| pool.apply_async(hold, (gate.arg(),))).collect();
+        let workers = gate.wait_for(2);
+        let good: Vec<_> = (0..50).map(|n| pool.apply_async(square, (n,))).collect();
+        let bad: Vec<_> = (0..50).map(|_| pool.apply_async(fails, ())).collect();
+        let deadly: Vec<_> = (0..3).map(|_| pool.apply_async(die, ("abort".to_owned(),))).collect();
+        scenario::assert_conserves(&pool.stats());
+        send(workers[0], Signal::SIGKILL);
+        eventually("the kill is seen", || held.iter().any(sidestep::JobHandle::ready));
+        assert_eq!(held.iter().filter(|handle| handle.cancel()).count(), 1);
+        assert!(good.into_iter().all(|handle| handle.get().is_ok()));
+        assert!(bad.into_iter().all(|handle| matches!(handle.get(), Err(JobError::Panicked { .. }))));
+        assert!(deadly.into_iter().all(|handle| is_lost(&handle.get())));
+        eventually("all is over", || held.iter().all(sidestep::JobHandle::ready));
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.done, stats.failed, stats.cancelled), (105, 50, 54, 1));
+        assert_eq!(stats.restarts, 4, "the one that was killed to cancel a job did not die by itself");
+        assert_all_over(&stats);
+    });
+}
+
+#[sidestep::job]
+fn fails() {
+    panic!("on purpose");
+}
+
+#[test]
+fn no_replacement_escapes_the_end() {
+    scenario(|| {
+        for round in 0..20u64 {
+            let pool = Pool::new(4).unwrap();
+            let doomed: Vec<_> = (0..200).map(|_| pool.apply_async(die, ("abort".to_owned(),))).collect();
+            eventually("workers die and are replaced", || pool.stats().restarts >= round);
+            promptly("drop", || drop(pool));
+            assert!(scenario::processes_below(std::process::id()).is_empty());
+            for handle in doomed {
+                let outcome = handle.get();
+                assert!(is_lost(&outcome) || outcome == Err(JobError::PoolClosed), "{outcome:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_death_is_told_as_what_it_is_on_a_machine_with_too_much_to_do() {
+    scenario(|| {
+        let pool = Pool::new(60).unwrap();
+        let gate = Gate::new("gate");
+        let handles: Vec<_> =
+            (0..60).map(|_| pool.apply_async(scenario::jobs::spin, (gate.arg(),))).collect();
+        let victims = gate.wait_for(60);
+        kill_all(&victims[..20]);
+        eventually("all twenty are seen", || pool.stats().failed == 20);
+        for handle in handles.into_iter().filter(sidestep::JobHandle::ready) {
+            assert_eq!(cause(handle.get()), Cause::Signal(9));
+        }
+    });
+}

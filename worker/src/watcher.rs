@@ -31,6 +31,10 @@ static PARENT: AtomicI32 = AtomicI32::new(0);
 /// Starts the watcher. Until it runs, the end of the pipe is noticed by the main thread.
 pub(crate) fn start(link: &'static Link) -> std::io::Result<()> {
     PARENT.store(getppid().as_raw(), Ordering::Relaxed);
+    // A worker that is stopped could neither see the end of the pipe nor take the watcher's signal. Each thread has a
+    // death signal of its own; this one only has the process go on.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGCONT);
     std::thread::Builder::new()
         .name("sidestep-watcher".into())
         .stack_size(STACK)
