@@ -135,8 +135,10 @@ fn handles_keep_what_was_there_before_terminate() {
     });
 }
 
+type End = fn(&Pool);
+
 /// What can be done to a pool to end it.
-const ENDS: [(&str, fn(&Pool)); 4] = [
+const ENDS: [(&str, End); 4] = [
     ("close", Pool::close),
     ("terminate", Pool::terminate),
     ("join", |pool| {

@@ -10,7 +10,7 @@ use crate::scenario::{
 };
 
 /// A copy of this program's file under another name.
-pub fn copy(name: &str) -> std::path::PathBuf {
+pub(crate) fn copy(name: &str) -> std::path::PathBuf {
     let path = dir().join(name);
     std::fs::copy("/proc/self/exe", &path).unwrap();
     path
@@ -22,7 +22,7 @@ fn runs(kind: &str) {
 }
 
 /// What such a copy does.
-pub fn change_the_file_and_go_on(kind: &str) {
+pub(crate) fn change_the_file_and_go_on(kind: &str) {
     let pool = Pool::new(2).unwrap();
     let before = all_up(&pool, 2);
     let own = dir().join("copy");
@@ -42,19 +42,19 @@ pub fn change_the_file_and_go_on(kind: &str) {
     all_up(&pool, 3);
 }
 
-pub fn a_renamed_binary_goes_on() {
+pub(crate) fn a_renamed_binary_goes_on() {
     scenario(|| runs("renames itself"));
 }
 
-pub fn a_deleted_binary_goes_on() {
+pub(crate) fn a_deleted_binary_goes_on() {
     scenario(|| runs("deletes itself"));
 }
 
-pub fn a_replaced_binary_goes_on() {
+pub(crate) fn a_replaced_binary_goes_on() {
     scenario(|| runs("replaces itself"));
 }
 
-pub fn a_copy_of_the_program_serves_by_name() {
+pub(crate) fn a_copy_of_the_program_serves_by_name() {
     scenario(|| {
         let path = copy("another build");
         let pool = Pool::builder().workers(2).program(&path).env(PROGRAM, "has other jobs").build().unwrap();
@@ -92,7 +92,7 @@ fn assert_overflow(outcome: Result<u64, JobError>) {
     }
 }
 
-pub fn a_stack_that_overflows_is_told() {
+pub(crate) fn a_stack_that_overflows_is_told() {
     scenario(|| {
         let pool = Pool::new(1).unwrap();
         assert_overflow(promptly("the overflow", || pool.apply(overflow, (u64::MAX,))));
@@ -100,7 +100,7 @@ pub fn a_stack_that_overflows_is_told() {
     });
 }
 
-pub fn a_thread_s_stack_too() {
+pub(crate) fn a_thread_s_stack_too() {
     scenario(|| {
         let pool = Pool::new(1).unwrap();
         assert_overflow(promptly("the overflow", || pool.apply(overflow_in_a_thread, ())));

@@ -10,17 +10,17 @@ use crate::image;
 use crate::scenario::{Gate, dir};
 
 /// The variable that chooses.
-pub const PROGRAM: &str = "PROGRAM";
+pub(crate) const PROGRAM: &str = "PROGRAM";
 
 /// This program's own command line, with a kind of its own.
-pub fn command(kind: &str) -> Command {
+pub(crate) fn command(kind: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(PROGRAM, kind);
     command
 }
 
 /// From now on the workers that are told to change "later" do so.
-pub fn change() {
+pub(crate) fn change() {
     File::create(dir().join("changed")).unwrap();
 }
 
@@ -29,7 +29,7 @@ fn has_changed() -> bool {
 }
 
 /// Does what the variable says; nothing if this copy is to run the tests, or to serve like any worker.
-pub fn run() -> Option<ExitCode> {
+pub(crate) fn run() -> Option<ExitCode> {
     let kind = std::env::var(PROGRAM).ok()?;
     let (kind, later) = match kind.strip_suffix(" later") {
         Some(kind) => (kind, true),
@@ -68,7 +68,7 @@ pub fn run() -> Option<ExitCode> {
         "exits every other time" => {
             let starts = Gate::new("starts");
             starts.leave_a_mark();
-            if starts.arrived().len() % 2 == 0 {
+            if starts.arrived().len().is_multiple_of(2) {
                 std::process::exit(4);
             }
             None

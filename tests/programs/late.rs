@@ -47,7 +47,7 @@ fn breaks(pool: &Pool) -> PoolError {
     error
 }
 
-pub fn workers_that_no_longer_start_break_the_pool() {
+pub(crate) fn workers_that_no_longer_start_break_the_pool() {
     scenario(|| {
         match breaks(&pool("exits later")) {
             PoolError::RestartStorm { deaths, stderr_tail } => {
@@ -61,21 +61,21 @@ pub fn workers_that_no_longer_start_break_the_pool() {
     });
 }
 
-pub fn workers_that_no_longer_say_hello_break_the_pool() {
+pub(crate) fn workers_that_no_longer_say_hello_break_the_pool() {
     scenario(|| {
         let error = breaks(&pool("blocks later"));
         assert!(matches!(error, PoolError::RestartStorm { .. }), "{error:?}");
     });
 }
 
-pub fn a_worker_with_other_jobs_breaks_the_pool() {
+pub(crate) fn a_worker_with_other_jobs_breaks_the_pool() {
     scenario(|| {
         let error = breaks(&pool("has other jobs later"));
         assert!(matches!(error, PoolError::Mismatch { .. }), "{error:?}");
     });
 }
 
-pub fn a_program_that_is_gone_breaks_the_pool_once_its_last_worker_has_died() {
+pub(crate) fn a_program_that_is_gone_breaks_the_pool_once_its_last_worker_has_died() {
     scenario(|| {
         let path = crate::image::copy("copy");
         let pool = Pool::builder().workers(2).program(&path).build().unwrap();
@@ -95,7 +95,7 @@ pub fn a_program_that_is_gone_breaks_the_pool_once_its_last_worker_has_died() {
     });
 }
 
-pub fn workers_that_start_every_other_time_heal_the_pool() {
+pub(crate) fn workers_that_start_every_other_time_heal_the_pool() {
     scenario(|| {
         let pool = pool("exits every other time later");
         change();
@@ -109,7 +109,7 @@ pub fn workers_that_start_every_other_time_heal_the_pool() {
     });
 }
 
-pub fn a_broken_pool_can_be_closed_and_dropped() {
+pub(crate) fn a_broken_pool_can_be_closed_and_dropped() {
     scenario(|| {
         let pool = pool("exits later");
         breaks(&pool);

@@ -29,7 +29,7 @@ fn start_error(error: PoolError) -> (String, String) {
     }
 }
 
-pub fn a_program_that_forgets_init_is_told_at_once() {
+pub(crate) fn a_program_that_forgets_init_is_told_at_once() {
     scenario(|| {
         let output = promptly("the error", || command("never calls init").output().unwrap());
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -42,7 +42,7 @@ pub fn a_program_that_forgets_init_is_told_at_once() {
     });
 }
 
-pub fn a_worker_program_that_makes_a_pool_instead_of_serving_is_no_fork_bomb() {
+pub(crate) fn a_worker_program_that_makes_a_pool_instead_of_serving_is_no_fork_bomb() {
     scenario(|| {
         promptly("the error", || command("never calls init").output().unwrap());
         // The program itself, and the workers that it tried to start as another program.
@@ -56,7 +56,7 @@ pub fn a_worker_program_that_makes_a_pool_instead_of_serving_is_no_fork_bomb() {
     });
 }
 
-pub fn a_worker_that_runs_to_its_end_is_told() {
+pub(crate) fn a_worker_that_runs_to_its_end_is_told() {
     scenario(|| {
         let error = fails(workers("returns"));
         let text = error.to_string();
@@ -65,7 +65,7 @@ pub fn a_worker_that_runs_to_its_end_is_told() {
     });
 }
 
-pub fn a_worker_that_exits_before_hello_is_told_with_its_last_words() {
+pub(crate) fn a_worker_that_exits_before_hello_is_told_with_its_last_words() {
     scenario(|| {
         let (message, tail) = start_error(fails(workers("exits")));
         assert!(message.contains("exited with code 3"), "{message}");
@@ -73,14 +73,14 @@ pub fn a_worker_that_exits_before_hello_is_told_with_its_last_words() {
     });
 }
 
-pub fn a_worker_that_crashes_before_hello_is_told_with_its_signal() {
+pub(crate) fn a_worker_that_crashes_before_hello_is_told_with_its_signal() {
     scenario(|| {
         let (message, _) = start_error(fails(workers("crashes")));
         assert!(message.contains("SIGABRT"), "{message}");
     });
 }
 
-pub fn a_worker_that_never_says_hello_is_given_up_at_the_start_timeout() {
+pub(crate) fn a_worker_that_never_says_hello_is_given_up_at_the_start_timeout() {
     scenario(|| {
         let limit = Duration::from_millis(200);
         let begin = Instant::now();
@@ -91,7 +91,7 @@ pub fn a_worker_that_never_says_hello_is_given_up_at_the_start_timeout() {
     });
 }
 
-pub fn what_a_program_prints_and_opens_before_init_does_not_matter() {
+pub(crate) fn what_a_program_prints_and_opens_before_init_does_not_matter() {
     scenario(|| {
         let pool = workers("is busy first").stdout(sidestep::Output::Null).build().unwrap();
         assert_usable(&pool);
@@ -99,7 +99,7 @@ pub fn what_a_program_prints_and_opens_before_init_does_not_matter() {
     });
 }
 
-pub fn a_worker_with_other_jobs_is_turned_away() {
+pub(crate) fn a_worker_with_other_jobs_is_turned_away() {
     scenario(|| match fails(workers("has other jobs")) {
         PoolError::Mismatch { ours, theirs } => {
             assert!(theirs.contains("another(u64) -> u64"), "{theirs}");
@@ -113,7 +113,7 @@ fn program(path: impl Into<PathBuf>) -> PoolError {
     fails(Pool::builder().workers(2).program(path))
 }
 
-pub fn a_program_that_is_none_is_told() {
+pub(crate) fn a_program_that_is_none_is_told() {
     scenario(|| {
         let no_program = dir().join("no program");
         std::fs::write(&no_program, "nothing that could be run").unwrap();
@@ -128,7 +128,7 @@ pub fn a_program_that_is_none_is_told() {
     });
 }
 
-pub fn a_program_that_knows_no_pools_is_told() {
+pub(crate) fn a_program_that_knows_no_pools_is_told() {
     scenario(|| {
         let (message, _) = start_error(program("/bin/true"));
         assert!(message.contains("ran to its end"), "{message}");
@@ -145,7 +145,7 @@ fn script(name: &str, text: &str) -> PathBuf {
     path
 }
 
-pub fn a_program_that_writes_nonsense_is_told() {
+pub(crate) fn a_program_that_writes_nonsense_is_told() {
     scenario(|| {
         for text in
             ["printf '%01000d' 7 >&4; sleep 1000", "printf '\\377%.0s' 1 2 3 4 5 6 7 8 9 >&4; sleep 1000"]
@@ -156,7 +156,7 @@ pub fn a_program_that_writes_nonsense_is_told() {
     });
 }
 
-pub fn a_program_that_leaves_others_behind_is_told_and_cleaned_up() {
+pub(crate) fn a_program_that_leaves_others_behind_is_told_and_cleaned_up() {
     scenario(|| {
         crate::scenario::adopt_orphans();
         let (message, _) = start_error(program(script("leaves", "sleep 1000 & exit 3")));
@@ -170,7 +170,7 @@ fn variable(name: String) -> Option<String> {
     std::env::var(name).ok()
 }
 
-pub fn the_environment_of_the_workers_is_theirs_alone() {
+pub(crate) fn the_environment_of_the_workers_is_theirs_alone() {
     scenario(|| {
         let pool = Pool::builder().workers(1).env("ONLY_THERE", "yes").env("HOME", "/tmp").build().unwrap();
         assert_eq!(pool.apply(variable, ("ONLY_THERE".into(),)).unwrap().as_deref(), Some("yes"));
