@@ -142,7 +142,7 @@
 //! | feature | what it adds | on by default |
 //! |---|---|---|
 //! | `macros` | [`#[job]`](macro@job) | yes |
-//! | `cli` | the command `pool-run`, and `cli::main`, the same command with your own jobs | yes |
+//! | `cli` | the command `pool-run`, and [`cli::main`], the same command with your own jobs | yes |
 //! | `json` | workers that other programs can call with JSON or text, as `pool-run --exe` does; part of `cli` | yes |
 //!
 //! A library wants `default-features = false, features = ["macros"]`, which builds nothing of the command line.
