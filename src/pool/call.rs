@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidestep_worker::Job;
-use sidestep_worker::codec::CodecError;
+use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::registry;
-use sidestep_worker::wire::Encoding;
+use sidestep_worker::wire::{Encoding, RunHeader};
 
 use crate::engine::scheduler::TaskSpec;
 use crate::engine::{Args, Engine, Sink};
@@ -330,15 +330,30 @@ impl<'p, F> Call<'p, F> {
     }
 }
 
-/// Encodes with the types' own `Serialize`, which may panic.
 fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    guarded(out, |out| F::encode_args(args, out))
+}
+
+/// Encodes with the types' own `Serialize`, which may panic. A run of this one item must fit into a frame.
+pub(super) fn guarded(
+    out: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     let start = out.len();
-    catch_unwind(AssertUnwindSafe(|| F::encode_args(args, out))).unwrap_or_else(|panic| {
-        out.truncate(start);
+    let encoded = catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
         let what = sidestep_worker::panics::message_of(panic);
         Err(CodecError::Invalid(format!("serialising the arguments panicked: {what}")))
-    })
+    });
+    let size = out.len() - start + RunHeader::LEN + RunHeader::PIECE;
+    let outcome = match encoded {
+        Ok(()) if size > MAX_BODY => Err(CodecError::TooLarge { size }),
+        outcome => outcome,
+    };
+    if outcome.is_err() {
+        out.truncate(start);
+    }
+    outcome
 }
 
 /// Sends one job on its way.

@@ -12,7 +12,7 @@ use crate::engine::Captured;
 use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
-use super::call::submit;
+use super::call::{guarded, submit};
 use super::handle::{Cell, decode};
 use super::hook::Hooks;
 use super::imap::Imap;
@@ -61,7 +61,7 @@ impl Pool {
             Ok(job) => {
                 let spec = TaskSpec { job, encoding: Encoding::Binary, chunk: None, lazy: false };
                 let mut bytes = Vec::new();
-                let encoded = codec::encode(args, &mut bytes).map(|()| bytes);
+                let encoded = guarded(&mut bytes, |out| codec::encode(args, out)).map(|()| bytes);
                 submit(&self.engine, Arc::new(cell), spec, encoded)
             }
             Err(error) => {

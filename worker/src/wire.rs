@@ -43,6 +43,8 @@ pub struct RunHeader {
 impl RunHeader {
     /// Bytes of it.
     pub const LEN: usize = 28;
+    /// Bytes before each item's arguments.
+    pub const PIECE: usize = 4;
 
     /// Appends it to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
