@@ -39,6 +39,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let count = u64::from(lot.count);
         if task.withdrawn {
             self.counts.cancelled += count;
+            self.listener.cancelled(lot, None);
             return false;
         }
         task.lots += 1;
@@ -52,13 +53,14 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if self.dead_lots * 2 <= self.queue.len() + 64 {
             return;
         }
-        let tasks = &mut self.tasks;
+        let Scheduler { tasks, listener, .. } = self;
         let mut over = Vec::new();
         self.queue.retain(|lot| {
             let task = &mut tasks[lot.task];
             if task.withdrawn {
                 task.lots -= 1;
                 over.push(lot.task);
+                listener.cancelled(lot, None);
             }
             !task.withdrawn
         });
@@ -94,6 +96,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             }
             task.lots -= 1;
             self.dead_lots -= 1;
+            self.listener.cancelled(lot, None);
             self.queue.pop_front();
             self.forget_if_over(index);
         }

@@ -312,6 +312,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.next_id += count;
         self.counts.submitted += count;
         self.counts.failed += count;
+        let count = count as u32;
+        self.listener.tell(|| Event::Ended { id, count, slot: None, ending: Ending::Failed });
         id
     }
 
@@ -370,7 +372,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         for run in 0..slot.flight.len() {
             if slot.flight[run].lot.task == task {
                 let count = effects.withdraw(at, slot.flight[run].number, u32::MAX);
-                dropped += slot.cut(run, count).map_or(0, |lot| u64::from(lot.count));
+                if let Some(lot) = slot.cut(run, count) {
+                    dropped += u64::from(lot.count);
+                    self.listener.cancelled(&lot, Some(at));
+                }
             }
         }
         if dropped == 0 {
@@ -463,9 +468,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.paces.note(task.spec.job, nanos);
         self.durations[usize::from(duration_code(nanos))] += count;
         let Item { id, .. } = answer.first;
-        let ending = if done == answer.count { Ending::Done } else { Ending::Failed };
-        let (slot, count) = (answer.slot, answer.count);
-        self.listener.tell(|| Event::Ended { id, count, slot, nanos, ending });
+        let ending = if answer.cancelled { Ending::Cancelled } else { Ending::Ran { done, nanos } };
+        let (slot, count) = (Some(answer.slot), answer.count);
+        self.listener.tell(|| Event::Ended { id, count, slot, ending });
         self.forget_if_over(answer.task);
     }
 
@@ -611,7 +616,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             };
             for offset in run.answered..run.answered + charged {
                 let item = run.lot.item(offset);
-                self.end_item(run.lot.task, item, at, verdict.clone(), effects);
+                self.end_item(run.lot.task, item, Some(at), verdict.clone(), effects);
             }
             run.lot.drop_front(run.answered + charged);
             if run.lot.count > 0 {
@@ -620,6 +625,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         }
         for lot in again.into_iter().rev() {
             self.tasks[lot.task].active -= u64::from(lot.count);
+            let (id, count) = (lot.first.id, lot.count);
+            self.listener.tell(|| Event::TakenBack { id, count, slot: at });
             self.enqueue_front(lot);
         }
     }
@@ -629,17 +636,21 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         &mut self,
         task: usize,
         item: Item,
-        slot: usize,
+        slot: Option<usize>,
         verdict: Verdict,
         effects: &mut impl Effects<P, S>,
     ) {
-        match verdict {
-            Verdict::Cancelled => self.counts.cancelled += 1,
+        let ending = match verdict {
+            Verdict::Cancelled => Ending::Cancelled,
+            _ => Ending::Failed,
+        };
+        match ending {
+            Ending::Cancelled => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
         self.tasks[task].active -= 1;
         effects.resolve(&self.tasks[task].sink, item, verdict);
-        self.listener.tell(|| Event::Ended { id: item.id, count: 1, slot, nanos: 0, ending: Ending::Failed });
+        self.listener.tell(|| Event::Ended { id: item.id, count: 1, slot, ending });
         self.forget_if_over(task);
     }
 
@@ -672,7 +683,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         for at in 0..self.slots.len() {
             for run in self.slots[at].take_flight() {
                 for offset in run.answered..run.lot.count {
-                    self.end_item(run.lot.task, run.lot.item(offset), at, verdict.clone(), effects);
+                    self.end_item(run.lot.task, run.lot.item(offset), Some(at), verdict.clone(), effects);
                 }
             }
             match self.slots[at].state {
@@ -699,8 +710,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 task.active += count;
                 self.queued -= count;
                 for offset in 0..lot.count {
-                    self.end_item(lot.task, lot.item(offset), 0, verdict.clone(), effects);
+                    self.end_item(lot.task, lot.item(offset), None, verdict.clone(), effects);
                 }
+            } else {
+                self.listener.cancelled(&lot, None);
             }
             self.forget_if_over(lot.task);
         }

@@ -1,6 +1,6 @@
 //! A scheduler in its [`World`], driven as the engine drives it, and looked through after each step.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ pub(super) struct TaskRecord {
     pub(super) open: bool,
     pub(super) lazy: bool,
     pub(super) withdrawn: bool,
-    /// It has one item and was cancelled with this outcome.
+    /// It had its one item and no more to come whenever it was withdrawn, as a handle's task.
+    single: bool,
+    /// Then the outcome of that.
     pub(super) cancelled: Option<Withdrawn>,
 }
 
@@ -26,9 +28,9 @@ pub(super) struct TaskRecord {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Told {
     submitted: u64,
-    ended: u64,
-    up: u64,
-    down: u64,
+    done: u64,
+    failed: u64,
+    cancelled: u64,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub(super) struct Rig {
     refused: u64,
     events: Arc<Mutex<Vec<Event>>>,
     told: Told,
+    /// Ids and workers, as the events tell it.
+    waiting: HashSet<u64>,
+    sent: HashSet<u64>,
+    serving: HashMap<usize, u32>,
     next_pid: u32,
     /// It is not looked through for the moment.
     unchecked: bool,
@@ -66,6 +72,9 @@ impl Rig {
             refused: 0,
             events,
             told: Told::default(),
+            waiting: HashSet::new(),
+            sent: HashSet::new(),
+            serving: HashMap::new(),
             next_pid: 100,
             unchecked: false,
         };
@@ -94,8 +103,8 @@ impl Rig {
         let number = self.tasks.len();
         let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy };
         let key = self.scheduler.open_task(number as u32, spec)?;
-        let (items, open, withdrawn, cancelled) = (0, true, false, None);
-        self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, cancelled });
+        let (items, open, withdrawn, single, cancelled) = (0, true, false, true, None);
+        self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, single, cancelled });
         self.check();
         Some(number)
     }
@@ -167,16 +176,18 @@ impl Rig {
             });
         assert!(!kill || running.is_none(), "task {task} still runs: {outcome:?}");
         let record = &mut self.tasks[task];
+        record.single &= !record.open && record.items == 1;
         record.withdrawn = true;
-        if !record.open && record.items == 1 && outcome != Withdrawn::Nothing {
-            record.cancelled = Some(outcome);
+        if !record.single {
+            return;
         }
-        let item = self.world.items.get(&(task as u32, 0)).filter(|_| !record.open && record.items == 1);
-        if let Some(item) = item
-            && record.cancelled.is_none()
-            && kill
-        {
-            assert!(item.committed || item.end.is_some(), "an item that is not over is said to be over");
+        match outcome {
+            Withdrawn::Nothing if kill && record.cancelled.is_none() => {
+                let item = &self.world.items[&(task as u32, 0)];
+                assert!(item.committed || item.end.is_some(), "an item that is not over is said to be over");
+            }
+            Withdrawn::Nothing => {}
+            outcome => record.cancelled = Some(outcome),
         }
     }
 
@@ -414,6 +425,7 @@ impl Rig {
         assert!(!self.scheduler.has_processes(), "{self:#?}");
         assert_eq!(self.scheduler.tasks.len(), 0, "tasks are left over");
         assert!(self.scheduler.queue.is_empty());
+        assert!(self.waiting.is_empty() && self.sent.is_empty(), "an end was not told");
         assert_eq!(
             self.scheduler.next_look(self.world.now, &self.world),
             None,
@@ -527,7 +539,72 @@ impl Rig {
             counts.done + counts.failed + counts.cancelled + counts.queued + counts.running
         );
         assert_eq!(counts.submitted, self.world.items.len() as u64 + self.refused);
-        let _ = (&self.events, &mut self.told);
+        let events = std::mem::take(&mut *self.events.lock().unwrap());
+        for event in events {
+            self.hear(event);
+        }
+        let dead = self.scheduler.queue.iter().filter(|lot| self.scheduler.tasks[lot.task].withdrawn);
+        let dead: u64 = dead.map(|lot| u64::from(lot.count)).sum();
+        let Told { submitted, done, failed, cancelled } = self.told;
+        assert_eq!((submitted, done, failed), (counts.submitted, counts.done, counts.failed));
+        assert_eq!(cancelled + dead, counts.cancelled);
+        let over = self.world.items.values().filter(|item| item.end.is_some()).count() as u64;
+        let unsettled: u64 = self.unsettled.iter().map(|(answer, ..)| u64::from(answer.count)).sum();
+        assert!(done + failed + cancelled + unsettled >= over + self.refused);
+    }
+
+    /// The events make sense one by one, and each item's end is told once.
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Queued { id, count, .. } => {
+                self.told.submitted += u64::from(count);
+                self.waiting.extend(id..id + u64::from(count));
+            }
+            Event::Sent { id, count, slot, .. } => {
+                assert!(self.serving.contains_key(&slot), "a run is sent to nobody");
+                assert!(
+                    (id..id + u64::from(count)).all(|id| self.waiting.remove(&id)),
+                    "{event:?} did not wait"
+                );
+                self.sent.extend(id..id + u64::from(count));
+            }
+            Event::TakenBack { id, count, .. } => {
+                assert!(
+                    (id..id + u64::from(count)).all(|id| self.sent.remove(&id)),
+                    "{event:?} was not sent"
+                );
+                self.waiting.extend(id..id + u64::from(count));
+            }
+            Event::Ended { id, count, slot: None, ending: Ending::Failed } if !self.is_known(id) => {
+                self.told.submitted += u64::from(count);
+                self.told.failed += u64::from(count);
+            }
+            Event::Ended { id, count, slot, ending } => {
+                let among = if slot.is_some() { &mut self.sent } else { &mut self.waiting };
+                assert!(
+                    (id..id + u64::from(count)).all(|id| among.remove(&id)),
+                    "{event:?} ends another time"
+                );
+                match ending {
+                    Ending::Ran { done, .. } => {
+                        self.told.done += u64::from(done);
+                        self.told.failed += u64::from(count - done);
+                    }
+                    Ending::Failed => self.told.failed += u64::from(count),
+                    Ending::Cancelled => self.told.cancelled += u64::from(count),
+                }
+            }
+            Event::WorkerUp { slot, pid } => {
+                assert_eq!(self.serving.insert(slot, pid), None, "slot {slot} has two workers");
+            }
+            Event::WorkerDown { slot, pid } => {
+                assert!(self.serving.remove(&slot).is_none_or(|up| up == pid));
+            }
+        }
+    }
+
+    fn is_known(&self, id: u64) -> bool {
+        self.waiting.contains(&id) || self.sent.contains(&id)
     }
 
     /// Nobody waits for what could be had.
