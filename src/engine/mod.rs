@@ -223,9 +223,9 @@ impl Engine {
         self.with(|core, now| core.scheduler.finish_input(task, now, &mut core.wires));
     }
 
-    /// Counts items that could not be submitted as failed, and gives the first one's id.
-    pub(crate) fn count_failed(&self, count: u64) -> u64 {
-        self.core().scheduler.count_failed(count)
+    /// Counts an item that could not be submitted as failed, and gives it an id.
+    pub(crate) fn count_failed(&self) -> u64 {
+        self.core().scheduler.count_failed()
     }
 
     /// Withdraws what has not started of a task; with `kill` also what runs.

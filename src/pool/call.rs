@@ -367,7 +367,7 @@ pub(super) fn submit<R: Send + 'static>(
     let args = match args {
         Ok(args) => args,
         Err(error) => {
-            let id = engine.count_failed(1);
+            let id = engine.count_failed();
             cell.refuse(id, Place { job: cell.job.clone(), id, pid: None }.encode(error));
             return JobHandle { cell, engine: weak, task: None };
         }

@@ -55,7 +55,7 @@ impl Feed {
             self.hand_over();
             let index = self.start;
             self.start += 1;
-            return Err((index, self.engine.count_failed(1), error));
+            return Err((index, self.engine.count_failed(), error));
         }
         if self.batch.len() >= self.limit || self.batch.bytes() >= BYTES {
             self.hand_over();

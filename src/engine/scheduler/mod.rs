@@ -291,10 +291,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             Phase::Broken | Phase::Terminated => true,
         };
         if task.withdrawn || over {
-            let counts = &mut self.counts;
-            let ended = if task.withdrawn { &mut counts.cancelled } else { &mut counts.failed };
-            *ended += u64::from(count);
-            counts.submitted += u64::from(count);
+            let ending = if task.withdrawn { Ending::Cancelled } else { Ending::Failed };
+            self.count_unsent(count, ending);
             return None;
         }
         self.next_id += u64::from(count);
@@ -306,14 +304,21 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         Some(id)
     }
 
-    /// Counts items that ended before they could be submitted, and gives them ids.
-    pub(crate) fn count_failed(&mut self, count: u64) -> u64 {
+    /// Counts an item that failed before it could be submitted, and gives it an id.
+    pub(crate) fn count_failed(&mut self) -> u64 {
+        self.count_unsent(1, Ending::Failed)
+    }
+
+    /// Counts items that ended before they came into the queue, and gives the first one's id.
+    fn count_unsent(&mut self, count: u32, ending: Ending) -> u64 {
         let id = self.next_id;
-        self.next_id += count;
-        self.counts.submitted += count;
-        self.counts.failed += count;
-        let count = count as u32;
-        self.listener.tell(|| Event::Ended { id, count, slot: None, ending: Ending::Failed });
+        self.next_id += u64::from(count);
+        self.counts.submitted += u64::from(count);
+        match ending {
+            Ending::Cancelled => self.counts.cancelled += u64::from(count),
+            _ => self.counts.failed += u64::from(count),
+        }
+        self.listener.tell(|| Event::Ended { id, count, slot: None, ending });
         id
     }
 

@@ -210,7 +210,9 @@ impl Rig {
 
     pub(super) fn count_failed(&mut self, count: u64) {
         self.refused += count;
-        self.scheduler.count_failed(count);
+        for _ in 0..count {
+            self.scheduler.count_failed();
+        }
         self.check();
     }
 
@@ -575,9 +577,12 @@ impl Rig {
                 );
                 self.waiting.extend(id..id + u64::from(count));
             }
-            Event::Ended { id, count, slot: None, ending: Ending::Failed } if !self.is_known(id) => {
+            Event::Ended { id, count, slot: None, ending } if !self.is_known(id) => {
                 self.told.submitted += u64::from(count);
-                self.told.failed += u64::from(count);
+                match ending {
+                    Ending::Cancelled => self.told.cancelled += u64::from(count),
+                    _ => self.told.failed += u64::from(count),
+                }
             }
             Event::Ended { id, count, slot, ending } => {
                 let among = if slot.is_some() { &mut self.sent } else { &mut self.waiting };
