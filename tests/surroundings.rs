@@ -58,19 +58,22 @@ fn a_thread_that_waits_for_any_child_takes_only_the_statuses() {
                 }
             });
             let pool = Pool::new(2).unwrap();
-            for _ in 0..20 {
+            let mut crashes = 0;
+            // Whoever waits first has the status; the race has to be lost now and then.
+            eventually("some statuses are taken", || {
                 let how = cause(promptly("a crash", || pool.apply(die, ("abort".into(),))));
                 assert!(matches!(how, Cause::Unknown | Cause::Signal(6)), "{how:?}");
                 assert_usable(&pool);
-            }
-            assert_eq!(pool.stats().restarts, 20);
+                crashes += 1;
+                crashes >= 20 && taken.load(Ordering::Relaxed) >= 3
+            });
+            assert_eq!(pool.stats().restarts, crashes);
             pool.close();
             promptly("join", || pool.join()).unwrap();
             let pool = Pool::new(2).unwrap();
             promptly("drop", || drop(pool));
             stop.store(true, Ordering::Relaxed);
         });
-        assert!(taken.into_inner() > 0, "else this has tested nothing");
     });
 }
 
