@@ -366,11 +366,11 @@ fn every_snapshot_conserves() {
             let worker = scope.spawn(|| {
                 for round in 0..20 {
                     let handles: Vec<_> = (0..50).map(|x| pool.apply_async(square, (x,))).collect();
-                    handles.iter().step_by(7).for_each(|handle| drop(handle.cancel()));
+                    handles.iter().step_by(7).for_each(|handle| _ = handle.cancel());
                     let _ = pool.map(fail, (0..5).map(|_| String::new()));
                     drop(pool.map_async(square, 0..1000));
                     assert_eq!(pool.imap(square, 0..100).take(round).count(), round);
-                    handles.iter().for_each(|handle| drop(handle.wait(LONG)));
+                    handles.iter().for_each(|handle| _ = handle.wait(LONG));
                 }
             });
             while !worker.is_finished() {

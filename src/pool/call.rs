@@ -16,7 +16,7 @@ use crate::error::{JobError, Place};
 
 use super::feed::Feed;
 use super::handle::{Cell, decode};
-use super::hook::{Hook, Hooks};
+use super::hook::{Function, Hook, Hooks};
 use super::imap::{Imap, Order};
 use super::many::Results;
 use super::{JobHandle, MapHandle, Pool};
@@ -42,8 +42,8 @@ pub struct Call<'p, F> {
     chunk: Option<usize>,
     /// An option that cannot be.
     bad: Option<String>,
-    on_error: Option<Box<dyn FnMut(&JobError) + Send>>,
-    /// A `Box<dyn FnMut(&R) + Send>`; the type of `R` is known only when a method is called.
+    on_error: Option<Function<JobError>>,
+    /// A `Function<R>`; the type of `R` is known only when a method is called.
     on_success: Option<Box<dyn std::any::Any + Send>>,
 }
 
@@ -112,7 +112,7 @@ impl<'p, F> Call<'p, F> {
     where
         F: Job<Args>,
     {
-        let then: Box<dyn FnMut(&F::Output) + Send> = Box::new(then);
+        let then: Function<F::Output> = Box::new(then);
         self.on_success = Some(Box::new(then));
         self
     }

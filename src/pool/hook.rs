@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::engine::Callbacks;
 use crate::error::JobError;
 
-type Function<T> = Box<dyn FnMut(&T) + Send>;
+pub(super) type Function<T> = Box<dyn FnMut(&T) + Send>;
 
 /// The callbacks of one call.
 pub(super) struct Hooks<R> {

@@ -84,7 +84,7 @@ impl<R> MapHandle<R> {
         let state = self.results.state();
         (!state.outputs.is_empty()).then(|| {
             let mut whole = Captured::default();
-            for (_, part) in &state.outputs {
+            for part in state.outputs.values() {
                 whole.stdout.extend_from_slice(&part.stdout);
                 whole.stderr.extend_from_slice(&part.stderr);
             }

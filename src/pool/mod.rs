@@ -205,7 +205,10 @@ impl Pool {
             return Err(builder::no_workers());
         }
         match self.engine.phase() {
-            Phase::Open => Ok(self.engine.resize(workers)),
+            Phase::Open => {
+                self.engine.resize(workers);
+                Ok(())
+            }
             _ => Err(self.engine.broken().unwrap_or_else(|| PoolError::Config {
                 what: "resize: the pool was closed and starts no more workers".into(),
             })),

@@ -129,7 +129,7 @@ impl Rig {
             }
             // They were pulled, so they count; nobody else knows of them.
             None => {
-                keys.for_each(|key| drop(self.world.items.remove(&key)));
+                keys.for_each(|key| _ = self.world.items.remove(&key));
                 self.refused += u64::from(known) * u64::from(count);
             }
         }
