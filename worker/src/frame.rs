@@ -158,10 +158,16 @@ impl Assembler {
             }
         }
         if self.buffer.len() - self.end < wanted {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            if self.buffer.len() - self.end < wanted {
-                self.buffer.resize(self.end + wanted, 0);
+            let held = self.start..self.end;
+            (self.start, self.end) = (0, held.len());
+            if self.buffer.len() - self.end >= wanted {
+                self.buffer.copy_within(held, 0);
+            } else {
+                // Fresh zeroed memory is not written to before it is needed; grown memory would be. With `least` bytes
+                // more a large frame's last part does not make it grow again.
+                let mut larger = vec![0; self.end + wanted + least];
+                larger[..self.end].copy_from_slice(&self.buffer[held]);
+                self.buffer = larger;
             }
         }
         Ok(&mut self.buffer[self.end..])
