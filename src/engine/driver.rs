@@ -16,7 +16,7 @@ use crate::process::{Exit, Flow, Interest, Poller, Ready, Spawned, Stderr};
 
 use super::inbox::{Inbox, Stopped};
 use super::outbox::Outbox;
-use super::scheduler::{Answer, Down, Item, Phase, State};
+use super::scheduler::{Answer, Down, Item, Phase, State, UNCLAIMED};
 use super::sink::{Captured, Sink};
 use super::start::{self, Greeting, Start};
 use super::wires::{self, Link, Loss};
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(1);
 const LEAVING: Duration = Duration::from_secs(10);
 /// A worker that has closed its result pipe and lives on for this long was not about to end: a job has closed it.
 const CLOSED: Duration = Duration::from_millis(100);
+/// A worker that has not read on in the middle of a frame for this long is not merely slow.
+const STUCK: Duration = Duration::from_secs(5);
 /// A killed worker that stays this long is given up to a background thread.
 const UNREAPED: Duration = Duration::from_secs(5);
 
@@ -470,8 +472,15 @@ impl Engine {
     fn tick(&self, io: &mut Io, now: Instant) {
         self.with(|core, _| {
             for at in core.scheduler.tick(now, &mut core.wires) {
-                let link = core.wires.links[at].as_ref();
-                let stopped = link.is_some_and(|link| link.child.is_stopped());
+                let Some(link) = core.wires.links[at].as_ref() else { continue };
+                if link.outbox.has_moved(UNCLAIMED, now) {
+                    continue;
+                }
+                let stopped = link.child.is_stopped();
+                // It cannot claim what has not arrived. Sent to another one, it would not arrive any sooner.
+                if !stopped && link.outbox.is_full() && link.outbox.has_moved(STUCK, now) {
+                    continue;
+                }
                 core.scheduler.looked_at(at, stopped, now, &mut core.wires);
             }
             core.end_late(now, self.config.start_timeout);

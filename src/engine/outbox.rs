@@ -1,6 +1,7 @@
 //! The parent's end of a worker's job pipe.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use sidestep_worker::frame::{self, HEADER, Header, Kind};
@@ -20,6 +21,8 @@ pub(crate) struct Outbox {
     bytes: Vec<u8>,
     /// How many of the bytes were written.
     written: usize,
+    /// When the pipe last took a part of what did not fit into it at once.
+    moved: Option<Instant>,
     /// Somebody will call [`flush`](Self::flush) when the pipe has room.
     pub(crate) watched: bool,
     /// The worker is gone; nothing more needs to be written.
@@ -28,7 +31,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(pipe: OwnedFd) -> Outbox {
-        Outbox { pipe, number: 0, bytes: Vec::new(), written: 0, watched: false, broken: false }
+        Outbox { pipe, number: 0, bytes: Vec::new(), written: 0, moved: None, watched: false, broken: false }
     }
 
     pub(crate) fn push(&mut self, kind: Kind, body: &[u8]) {
@@ -48,14 +51,23 @@ impl Outbox {
 
     /// Writes what the pipe takes; `true` when nothing is left.
     pub(crate) fn flush(&mut self) -> bool {
+        let before = self.written;
         while self.written < self.bytes.len() && !self.broken {
             match crate::process::write(&self.pipe, &self.bytes[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return false,
+                Err(Errno::EAGAIN) => {
+                    if self.written > before {
+                        self.moved = Some(Instant::now());
+                    }
+                    return false;
+                }
                 // The worker's end is closed: its death, or its killing, comes to notice on its own.
                 Err(_) => self.broken = true,
             }
+        }
+        if before > 0 {
+            self.moved = Some(Instant::now());
         }
         if self.bytes.capacity() > KEEP {
             self.bytes = Vec::new();
@@ -63,6 +75,16 @@ impl Outbox {
         self.bytes.clear();
         self.written = 0;
         true
+    }
+
+    /// Whether a part of what did not fit into the pipe is still to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.written < self.bytes.len()
+    }
+
+    /// Whether the pipe took a part of it less than this ago.
+    pub(crate) fn has_moved(&self, within: Duration, now: Instant) -> bool {
+        self.moved.is_some_and(|moved| now.saturating_duration_since(moved) < within)
     }
 }
 
