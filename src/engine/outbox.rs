@@ -35,11 +35,13 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, kind: Kind, body: &[u8]) {
+        self.compact();
         frame::push(&mut self.bytes, self.number, kind, 0, body);
         self.number += 1;
     }
 
     pub(crate) fn push_run(&mut self, run: &RunHeader, args: &Args) {
+        self.compact();
         let len = RunHeader::LEN + args.wire_len(run.items);
         self.bytes.reserve(HEADER + len);
         let header = Header { len: len as u32, kind: Kind::Run, aux: 0 };
@@ -47,6 +49,14 @@ impl Outbox {
         self.number += 1;
         run.write(&mut self.bytes);
         args.write(run.items, &mut self.bytes);
+    }
+
+    /// A pipe that is never quite empty must not make this grow for ever.
+    fn compact(&mut self) {
+        if self.written >= KEEP && self.written >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
     }
 
     /// Writes what the pipe takes; `true` when nothing is left.
@@ -91,5 +101,58 @@ impl Outbox {
 impl AsFd for Outbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read};
+
+    fn outbox() -> (PipeReader, Outbox) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        (reader, Outbox::new(writer.into()))
+    }
+
+    #[test]
+    fn what_the_pipe_does_not_take_waits_and_arrives_whole() {
+        let (mut reader, mut outbox) = outbox();
+        let body = vec![7; 1 << 20];
+        outbox.push(Kind::Run, &body);
+        assert!(!outbox.flush());
+        let copy = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all
+        });
+        while !outbox.flush() {
+            std::thread::yield_now();
+        }
+        drop(outbox);
+        assert_eq!(copy.join().unwrap()[HEADER..], body);
+    }
+
+    #[test]
+    fn a_pipe_that_is_never_empty_does_not_make_it_grow() {
+        let (mut reader, mut outbox) = outbox();
+        let mut bytes = vec![0; 64 << 10];
+        for _ in 0..200 {
+            outbox.push(Kind::Run, &bytes.clone());
+            assert!(!outbox.flush() || outbox.bytes.is_empty());
+            while outbox.bytes.len() - outbox.written > 256 << 10 {
+                reader.read_exact(&mut bytes).unwrap();
+                outbox.flush();
+            }
+        }
+        assert!(outbox.bytes.len() < 2 << 20, "{} bytes are kept", outbox.bytes.len());
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_error() {
+        let (reader, mut outbox) = outbox();
+        drop(reader);
+        outbox.push(Kind::Bye, &[]);
+        assert!(outbox.flush());
     }
 }
