@@ -1,0 +1,72 @@
+//! The pool's end: in good order, or at once.
+
+use std::time::Instant;
+
+use super::slot::State;
+use super::{Effects, Payload, Phase, Scheduler, Verdict};
+
+impl<P: Payload, S: Clone> Scheduler<P, S> {
+    /// Takes no more tasks; workers end as the work does.
+    pub(crate) fn close(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed;
+        }
+        self.retire_if_done(now, effects);
+    }
+
+    /// Once closed and out of work, the workers may go.
+    pub(crate) fn retire_if_done(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+        if self.phase == Phase::Closed && self.is_done() {
+            for at in 0..self.slots.len() {
+                self.retire(at, now, effects);
+            }
+        }
+    }
+
+    /// Ends everything: every item that has not been answered resolves, every worker is killed.
+    pub(crate) fn shut(&mut self, phase: Phase, now: Instant, effects: &mut impl Effects<P, S>) {
+        if matches!(self.phase, Phase::Terminated) || self.phase == phase {
+            return;
+        }
+        self.phase = phase;
+        let verdict = if phase == Phase::Broken { Verdict::PoolBroken } else { Verdict::PoolClosed };
+        for at in 0..self.slots.len() {
+            for run in self.slots[at].take_flight() {
+                for offset in run.answered..run.lot.count {
+                    self.end_item(run.lot.task, run.lot.item(offset), Some(at), verdict.clone(), effects);
+                }
+            }
+            match self.slots[at].state {
+                State::Starting | State::Ready | State::Leaving => {
+                    self.slots[at].set(State::Leaving, now);
+                    effects.kill(at);
+                }
+                State::Pausing(_) => self.slots[at].set(State::Vacant, now),
+                State::Vacant | State::Spawning => {}
+            }
+        }
+        self.empty_queue(verdict, effects);
+        self.idle.clear();
+        self.roomy.clear();
+    }
+
+    pub(super) fn empty_queue(&mut self, verdict: Verdict, effects: &mut impl Effects<P, S>) {
+        for lot in std::mem::take(&mut self.queue) {
+            let task = &mut self.tasks[lot.task];
+            task.lots -= 1;
+            if !task.withdrawn {
+                let count = u64::from(lot.count);
+                task.queued -= count;
+                task.active += count;
+                self.queued -= count;
+                for offset in 0..lot.count {
+                    self.end_item(lot.task, lot.item(offset), None, verdict.clone(), effects);
+                }
+            } else {
+                self.listener.cancelled(&lot, None);
+            }
+            self.forget_if_over(lot.task);
+        }
+        self.dead_lots = 0;
+    }
+}

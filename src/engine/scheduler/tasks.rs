@@ -1,0 +1,245 @@
+//! What callers bring and take back: tasks, their items, and the answers to them.
+
+use std::time::Instant;
+
+use sidestep_worker::frame::duration_code;
+use slab::Slab;
+
+use super::slot::State;
+use super::{
+    Answer, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Task, TaskKey, TaskSpec, Withdrawn,
+};
+
+impl<P: Payload, S: Clone> Scheduler<P, S> {
+    /// Begins a task; its items follow. `None` if the pool takes no more.
+    pub(crate) fn open_task(&mut self, sink: S, spec: TaskSpec) -> Option<TaskKey> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        self.feeding += usize::from(!spec.lazy);
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let task = Task { serial, sink, spec, queued: 0, lots: 0, active: 0, open: true, withdrawn: false };
+        Some(TaskKey { index: self.tasks.insert(task), serial })
+    }
+
+    /// Adds items to a task, the first one's place being `index`, sends what can be sent and gives the first one's id.
+    /// `None` if the task was withdrawn or the pool takes no more; then they count as cancelled or failed, and the
+    /// caller tells whoever waits.
+    pub(crate) fn push(
+        &mut self,
+        key: TaskKey,
+        index: u64,
+        count: u32,
+        payload: P,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) -> Option<u64> {
+        let id = self.next_id;
+        let task = Self::find(&mut self.tasks, key)?;
+        let over = match self.phase {
+            Phase::Open => false,
+            Phase::Closed => task.spec.lazy,
+            Phase::Broken | Phase::Terminated => true,
+        };
+        if task.withdrawn || over {
+            let ending = if task.withdrawn { Ending::Cancelled } else { Ending::Failed };
+            self.count_unsent(count, ending);
+            return None;
+        }
+        self.next_id += u64::from(count);
+        self.counts.submitted += u64::from(count);
+        let lot = Lot { task: key.index, first: Item { index, id }, count, payload };
+        self.listener.tell(|| Event::Queued { id, count, job: task.spec.job });
+        self.enqueue_back(lot);
+        self.dispatch(now, effects);
+        Some(id)
+    }
+
+    /// Counts an item that failed before it could be submitted, and gives it an id.
+    pub(crate) fn count_failed(&mut self) -> u64 {
+        self.count_unsent(1, Ending::Failed)
+    }
+
+    /// Counts items that ended before they came into the queue, and gives the first one's id.
+    pub(super) fn count_unsent(&mut self, count: u32, ending: Ending) -> u64 {
+        let id = self.next_id;
+        self.next_id += u64::from(count);
+        self.counts.submitted += u64::from(count);
+        match ending {
+            Ending::Cancelled => self.counts.cancelled += u64::from(count),
+            _ => self.counts.failed += u64::from(count),
+        }
+        self.listener.tell(|| Event::Ended { id, count, slot: None, ending });
+        id
+    }
+
+    /// No more items come.
+    pub(crate) fn finish_input(&mut self, key: TaskKey, now: Instant, effects: &mut impl Effects<P, S>) {
+        if let Some(task) = Self::find(&mut self.tasks, key)
+            && std::mem::replace(&mut task.open, false)
+        {
+            self.feeding -= usize::from(!task.spec.lazy);
+            self.forget_if_over(key.index);
+            self.retire_if_done(now, effects);
+        }
+    }
+
+    /// Drops what has not started, and with `kill` also what runs.
+    pub(crate) fn withdraw(
+        &mut self,
+        key: TaskKey,
+        kill: bool,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) -> Withdrawn {
+        let Some(task) = Self::find(&mut self.tasks, key) else { return Withdrawn::Nothing };
+        let mut outcome = Withdrawn::Nothing;
+        if !task.withdrawn {
+            task.withdrawn = true;
+            if task.queued > 0 {
+                outcome = Withdrawn::Waiting;
+            }
+            self.queued -= task.queued;
+            self.counts.cancelled += task.queued;
+            self.dead_lots += task.lots as usize;
+            task.queued = 0;
+        }
+        for at in 0..self.slots.len() {
+            if self.drop_unclaimed(at, key.index, effects) {
+                outcome = Withdrawn::Waiting;
+            }
+        }
+        for at in 0..self.slots.len() {
+            if kill && self.kill_running(at, key, now, effects) {
+                outcome = Withdrawn::Running;
+            }
+        }
+        self.sweep();
+        self.forget_if_over(key.index);
+        self.dispatch(now, effects);
+        self.retire_if_done(now, effects);
+        outcome
+    }
+
+    /// Takes all unclaimed items of a task back from one worker; they count as cancelled.
+    pub(super) fn drop_unclaimed(
+        &mut self,
+        at: usize,
+        task: usize,
+        effects: &mut impl Effects<P, S>,
+    ) -> bool {
+        let mut dropped = 0;
+        let slot = &mut self.slots[at];
+        for run in 0..slot.flight.len() {
+            if slot.flight[run].lot.task == task {
+                let count = effects.withdraw(at, slot.flight[run].number, u32::MAX);
+                if let Some(lot) = slot.cut(run, count) {
+                    dropped += u64::from(lot.count);
+                    self.listener.cancelled(&lot, Some(at));
+                }
+            }
+        }
+        if dropped == 0 {
+            return false;
+        }
+        slot.drop_empty_runs();
+        self.tasks[task].active -= dropped;
+        self.counts.cancelled += dropped;
+        self.note_room(at, effects);
+        true
+    }
+
+    /// Kills a worker for the sake of the item that it runs. What it has not begun goes back to the queue first:
+    /// then the kill, which may come late, can hit nobody else's item.
+    pub(super) fn kill_running(
+        &mut self,
+        at: usize,
+        key: TaskKey,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) -> bool {
+        let slot = &self.slots[at];
+        if slot.killed_for.is_some() {
+            return slot.killed_for == Some(key) && !slot.flight.is_empty();
+        }
+        if !slot.may_run(key.index, |run| effects.claimed(at, run)) {
+            return false;
+        }
+        self.take_back(at, u32::MAX, effects);
+        let slot = &mut self.slots[at];
+        // Since it was asked it may have begun another task's run; that one is innocent.
+        if slot.flight.back().is_none_or(|run| run.lot.task != key.index) {
+            return false;
+        }
+        slot.killed_for = Some(key);
+        slot.set(State::Leaving, now);
+        effects.kill(at);
+        true
+    }
+
+    pub(super) fn find(tasks: &mut Slab<Task<S>>, key: TaskKey) -> Option<&mut Task<S>> {
+        tasks.get_mut(key.index).filter(|task| task.serial == key.serial)
+    }
+
+    pub(super) fn forget_if_over(&mut self, index: usize) {
+        if let Some(task) = self.tasks.get(index)
+            && !task.open
+            && task.lots == 0
+            && task.active == 0
+        {
+            self.tasks.remove(index);
+        }
+    }
+
+    // ---- answers ----
+
+    /// The items that a worker's next `count` results belong to. `None` if it answers more than it was sent.
+    pub(crate) fn take_answers(
+        &mut self,
+        at: usize,
+        mut count: u32,
+        now: Instant,
+        answers: &mut Vec<Answer<S>>,
+    ) -> Option<()> {
+        let slot = &mut self.slots[at];
+        slot.progress = now;
+        while count > 0 {
+            let (task, first, part) = slot.answer(count)?;
+            let sink = self.tasks[task].sink.clone();
+            let cancelled = slot.killed_for.is_some_and(|key| key.index == task);
+            answers.push(Answer { sink, first, count: part, cancelled, task, slot: at });
+            self.settling += u64::from(part);
+            count -= part;
+        }
+        Some(())
+    }
+
+    /// Items are over: `done` of them with a value. They were answered, and their handles resolve after this.
+    pub(crate) fn settle(&mut self, answer: &Answer<S>, done: u32, nanos: u64) {
+        let count = u64::from(answer.count);
+        self.settling -= count;
+        if answer.cancelled {
+            self.counts.cancelled += count;
+        } else {
+            self.counts.done += u64::from(done);
+            self.counts.failed += count - u64::from(done);
+        }
+        let task = &mut self.tasks[answer.task];
+        task.active -= count;
+        self.paces.note(task.spec.job, nanos);
+        self.durations[usize::from(duration_code(nanos))] += count;
+        let Item { id, .. } = answer.first;
+        let ending = if answer.cancelled { Ending::Cancelled } else { Ending::Ran { done, nanos } };
+        let (slot, count) = (Some(answer.slot), answer.count);
+        self.listener.tell(|| Event::Ended { id, count, slot, ending });
+        self.forget_if_over(answer.task);
+    }
+
+    /// After answers: more work for the worker, or for whoever is idle.
+    pub(crate) fn refill(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
+        self.note_room(at, effects);
+        self.dispatch(now, effects);
+        self.retire_if_done(now, effects);
+    }
+}
