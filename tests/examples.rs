@@ -104,3 +104,15 @@ fn async_handles_are_awaited() {
         ],
     );
 }
+
+#[cfg(feature = "cli")]
+#[test]
+fn own_command_has_its_own_jobs_and_the_built_in_ones() {
+    prints("own_command", &["--list"], &["collatz", "gcd", "sha256"]);
+    prints("own_command", &["gcd", "12", ":::", "18", "20", "35"], &["6", "4", "1"]);
+    prints("own_command", &["--workers", "2", "collatz", ":::", "1", "6", "27"], &["0", "8", "111"]);
+    prints("own_command", &["primes", "100"], &["25"]);
+    let output = run("own_command", &["collatz", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("0 does not get to 1"), "{}", show(&output));
+}
