@@ -89,10 +89,7 @@ fn capturing(workers: usize) -> Pool {
 }
 
 fn captured(stdout: impl AsRef<[u8]>, stderr: impl AsRef<[u8]>) -> Option<Captured> {
-    let mut both = Captured::default();
-    both.stdout = stdout.as_ref().to_vec();
-    both.stderr = stderr.as_ref().to_vec();
-    Some(both)
+    Some(Captured { stdout: stdout.as_ref().to_vec(), stderr: stderr.as_ref().to_vec() })
 }
 
 #[test]

@@ -38,10 +38,10 @@ fn length(bytes: Bytes) -> usize {
     bytes.len()
 }
 
+type Nested = (String, Option<Vec<u16>>, Result<(), char>);
+
 #[sidestep::job]
-fn nested(
-    value: Vec<(String, Option<Vec<u16>>, Result<(), char>)>,
-) -> Vec<(String, Option<Vec<u16>>, Result<(), char>)> {
+fn nested(value: Vec<Nested>) -> Vec<Nested> {
     value
 }
 
