@@ -1,7 +1,7 @@
 //! Moves results, notices deaths, keeps time. Whoever holds `io` does it: the pool's own thread, or a caller who waits.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::inbox::{Inbox, Stopped};
 use super::outbox::Outbox;
 use super::scheduler::{Answer, Down, Item, Phase, State, UNCLAIMED};
 use super::sink::{Captured, Sink};
+use super::sleep::Sleep;
 use super::start::{self, Greeting, Start};
 use super::wires::{self, Link, Loss};
 use super::{Arrival, Core, Engine};
@@ -95,14 +96,16 @@ impl Engine {
         let mut ready = Vec::new();
         while !self.core().finished {
             self.turns.park();
-            let timeout = self.sleep_time();
+            let timeout = self.sleep_time(Sleep::fall_in_thread);
             let waited = self.poller.wait(&mut ready, timeout);
+            self.sleep.thread_rises();
             if waited.is_err() {
                 // A poller that fails would make this loop spin; workers' deaths still come to notice by time.
                 std::thread::sleep(TICK);
             }
             match self.try_io() {
                 Some(mut io) => {
+                    self.sleep.rise();
                     std::mem::swap(&mut io.ready, &mut ready);
                     self.process(&mut io);
                 }
@@ -114,19 +117,22 @@ impl Engine {
         }
     }
 
-    /// How long to sleep; notes it when there is no limit, so that whoever changes that wakes the sleeper.
-    fn sleep_time(&self) -> Option<Duration> {
+    /// How long to sleep; notes it, so that whoever changes that wakes the sleeper.
+    fn sleep_time(&self, note: fn(&Sleep, Option<Duration>)) -> Option<Duration> {
         let mut guard = self.core();
         let core = &mut *guard;
         let time = core.scheduler.next_look(Instant::now(), &core.wires);
-        self.asleep.store(time.is_none(), Ordering::Release);
+        note(&self.sleep, time);
         time
     }
 
     /// Moves results until `done`, or the deadline. `false` at once if somebody else does so already.
     pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
-        let Some(mut io) = self.try_io() else { return false };
-        self.turns.begin();
+        let Some(mut io) = self.try_io() else {
+            self.rouse();
+            return false;
+        };
+        let turn = self.turns.begin();
         let spin_until = Instant::now() + SPIN;
         while !done() {
             let now = Instant::now();
@@ -137,7 +143,7 @@ impl Engine {
             let timeout = if now < spin_until {
                 Some(Duration::ZERO)
             } else {
-                let look = self.sleep_time();
+                let look = self.sleep_time(Sleep::fall);
                 if done() {
                     break;
                 }
@@ -145,21 +151,40 @@ impl Engine {
             };
             let mut ready = std::mem::take(&mut io.ready);
             let _ = self.poller.wait(&mut ready, timeout);
+            self.sleep.rise();
             io.ready = ready;
             self.process(&mut io);
         }
         drop(io);
-        let work = {
+        let (work, wake) = {
             let mut guard = self.core();
             let core = &mut *guard;
-            core.scheduler.next_look(Instant::now(), &core.wires).is_some()
+            let look = core.scheduler.next_look(Instant::now(), &core.wires);
+            // The bell that tells the thread of the end may have rung here.
+            let wake = self.sleep.hand_over(look) || core.finished && self.sleep.thread_sleeps();
+            (look.is_some(), wake)
         };
-        self.turns.end(work);
+        if wake {
+            self.poller.wake();
+        }
+        turn.end(work);
         true
     }
 
     /// Takes what the poller has told.
     fn process(&self, io: &mut Io) {
+        struct Reading<'a>(&'a AtomicUsize);
+        impl Drop for Reading<'_> {
+            fn drop(&mut self) {
+                self.0.store(0, Ordering::Relaxed);
+            }
+        }
+        self.reader.store(super::here(), Ordering::Relaxed);
+        let _reading = Reading(&self.reader);
+        self.process_ready(io);
+    }
+
+    fn process_ready(&self, io: &mut Io) {
         let ready = std::mem::take(&mut io.ready);
         for event in &ready {
             let (slot, generation, source) = untoken(event.token);
@@ -203,7 +228,11 @@ impl Engine {
                 });
                 self.reap(io, at, generation);
             }
-            Err(error) => self.with(|core, _| core.wires.condemn(at, error.to_string())),
+            Err(error) => {
+                // It stays an error until the worker is gone.
+                self.poller.remove(ends.inbox.as_fd());
+                self.with(|core, _| core.wires.condemn(at, error.to_string()));
+            }
         }
     }
 
@@ -624,6 +653,11 @@ impl Core {
         } else if lasting {
             self.break_down(error, Instant::now());
         }
+    }
+
+    /// Whether work is to be moved soon to a worker that has none.
+    pub(super) fn is_uneven(&mut self) -> bool {
+        self.scheduler.is_uneven(&self.wires)
     }
 
     /// The pool cannot go on.

@@ -11,7 +11,7 @@ use super::driver::Io;
 use super::scheduler::Phase;
 
 /// How long the end waits for killed processes before it leaves them to the pool's thread.
-pub(super) const END_WAIT: Duration = Duration::from_millis(900);
+pub(super) const END_WAIT: Duration = Duration::from_millis(700);
 /// What workers have printed is given this long to get to our own stderr.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
 
@@ -37,6 +37,10 @@ impl Engine {
     /// [`terminate`](Self::terminate), then waits until the processes are gone, but not for ever.
     pub(crate) fn end(&self) {
         self.terminate();
+        if self.is_read_here() {
+            // Nothing ends while this thread is here; whoever reads sees to the rest.
+            return;
+        }
         let here = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.wait_finished(Some(Instant::now() + END_WAIT))
             && let Some(thread) = here
@@ -67,6 +71,9 @@ impl Engine {
     pub(crate) fn join(&self, deadline: Option<Instant>) -> Result<(), PoolError> {
         if self.phase() == Phase::Open {
             return Err(PoolError::Open);
+        }
+        if self.is_read_here() {
+            return Err(PoolError::StillRunning);
         }
         if !self.wait_finished(deadline) || !self.callbacks.wait(deadline) {
             return Err(PoolError::StillRunning);

@@ -22,11 +22,12 @@ mod inbox;
 mod outbox;
 pub(crate) mod scheduler;
 mod sink;
+mod sleep;
 mod start;
 mod turns;
 mod wires;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ use driver::Io;
 use scheduler::{Counts, Phase, Scheduler, TaskKey, TaskSpec, Withdrawn, WorkerView};
 pub use sink::Captured;
 pub(crate) use sink::Sink;
+use sleep::Sleep;
 pub(crate) use start::JobTable;
 use start::Start;
 use turns::Turns;
@@ -71,14 +73,21 @@ pub(crate) struct Engine {
     io: Mutex<Io>,
     poller: Arc<Poller>,
     turns: Turns,
-    /// The one who reads sleeps without a limit.
-    asleep: AtomicBool,
+    sleep: Sleep,
+    /// The thread that is reading just now, by [`here`]; 0 if none is.
+    reader: AtomicUsize,
     /// The pool is closed, terminated or broken: the one who reads looks whether anything is left.
     ending: AtomicBool,
     pub(crate) callbacks: Arc<Callbacks>,
     forwarder: Option<Forwarder>,
     arrivals: Mutex<Vec<Arrival>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A number that no other living thread has.
+fn here() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// A worker that was started, or was not.
@@ -123,7 +132,8 @@ impl Engine {
             io: Mutex::new(Io::default()),
             poller,
             turns: Turns::default(),
-            asleep: AtomicBool::new(false),
+            sleep: Sleep::default(),
+            reader: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
             callbacks: Arc::default(),
             forwarder,
@@ -170,7 +180,11 @@ impl Engine {
         let result = work(&mut core, Instant::now());
         core.wires.flush(&self.poller);
         let deliveries = std::mem::take(&mut core.wires.deliveries);
+        let uneven = core.is_uneven();
         drop(core);
+        if uneven && self.sleep.too_long() {
+            self.poller.wake();
+        }
         if !deliveries.is_empty() {
             for delivery in deliveries {
                 delivery.hand_over();
@@ -183,10 +197,21 @@ impl Engine {
 
     /// Has somebody move results who does not know yet that there will be some.
     pub(crate) fn rouse(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
+        if self.sleep.too_deep() {
             self.poller.wake();
         }
         self.turns.nudge();
+    }
+
+    /// Has the one who reads look whether what he waits for has come another way.
+    pub(crate) fn ring(&self) {
+        self.poller.wake();
+    }
+
+    /// Whether the calling thread is reading: then it is in the `Deserialize` of a result or in somebody's `Waker`, and
+    /// nothing can come while it is there.
+    pub(crate) fn is_read_here(&self) -> bool {
+        self.reader.load(Ordering::Relaxed) == here()
     }
 
     /// On the spawner's thread, and maybe with the core locked: only takes note.

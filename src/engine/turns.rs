@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 /// How long the pool's thread waits for the next caller.
 const LEASE: Duration = Duration::from_millis(1);
+/// Callers who have read for longer than this wake the thread when they leave. Until then it looks itself whether
+/// they are still there, so that a short call costs no wake-up.
+const LONG: Duration = Duration::from_millis(8);
 
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -20,6 +23,8 @@ pub(super) struct Turns {
 struct State {
     /// Callers who read, or are about to.
     driving: usize,
+    /// Since when there has been one all the time.
+    since: Option<Instant>,
     /// When the last one left.
     left: Option<Instant>,
     /// The pool's thread waits here.
@@ -33,19 +38,14 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A caller begins to read.
-    pub(super) fn begin(&self) {
-        self.state().driving += 1;
-    }
-
-    /// He leaves; with `work` left behind the pool's thread takes over at once.
-    pub(super) fn end(&self, work: bool) {
+    /// A caller begins to read. He stops when the turn is dropped.
+    pub(super) fn begin(&self) -> Turn<'_> {
         let mut state = self.state();
-        state.driving -= 1;
-        state.left = Some(Instant::now());
-        if work {
-            self.call(state);
+        if state.driving == 0 {
+            state.since = Some(Instant::now());
         }
+        state.driving += 1;
+        Turn { turns: self, work: true }
     }
 
     /// Something is to be done, and whoever asks does not do it himself.
@@ -72,10 +72,46 @@ impl Turns {
                 break;
             }
             state.parked = true;
-            state = self.changed.wait_timeout(state, LEASE).unwrap_or_else(PoisonError::into_inner).0;
+            state = if state.driving > 0 && state.is_long() {
+                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.changed.wait_timeout(state, LEASE).unwrap_or_else(PoisonError::into_inner).0
+            };
         }
         state.parked = false;
         state.called = false;
         state.left = None;
+    }
+}
+
+impl State {
+    /// Callers have read for so long that the thread does not look for their end any more.
+    fn is_long(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= LONG)
+    }
+}
+
+/// A caller's turn to read.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    /// He may leave work behind.
+    work: bool,
+}
+
+impl Turn<'_> {
+    /// He leaves; with `work` left behind the pool's thread takes over at once.
+    pub(super) fn end(mut self, work: bool) {
+        self.work = work;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        state.driving -= 1;
+        state.left = Some(Instant::now());
+        if self.work || state.driving == 0 && state.is_long() {
+            self.turns.call(state);
+        }
     }
 }

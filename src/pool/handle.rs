@@ -41,8 +41,10 @@ impl<R> JobHandle<R> {
     /// # Errors
     /// Whatever kept the job from giving one. A job's own `Err` is a result, not an error.
     pub fn get(self) -> Result<R, JobError> {
-        self.cell.wait(&self.engine, None);
-        self.cell.take()
+        match self.cell.wait(&self.engine, None) {
+            true => self.cell.take(),
+            false => Err(super::waited_while_reading()),
+        }
     }
 
     /// Waits for the job, but no longer than `timeout`.
@@ -79,6 +81,7 @@ impl<R> JobHandle<R> {
             Withdrawn::Running => true,
             Withdrawn::Waiting => {
                 self.cell.end(JobError::Cancelled);
+                engine.ring();
                 true
             }
         }
@@ -154,6 +157,14 @@ enum Stage<R> {
     Taken(bool),
 }
 
+/// Wakes a task, as its executor does it. If that panics, it is nobody else's concern, least of all of the one who
+/// brings results.
+pub(super) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
 /// Decodes with the type's own `Deserialize`, which may panic.
 pub(super) fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
     match catch_unwind(AssertUnwindSafe(|| codec::decode::<R>(bytes))) {
@@ -220,7 +231,10 @@ impl<R> Cell<R> {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<R, JobError>> {
         let mut state = self.state();
         if matches!(state.stage, Stage::Running | Stage::Accepted(_)) {
-            state.waker = Some(context.waker().clone());
+            let before = state.waker.replace(context.waker().clone());
+            // A waker's end may be that of its whole task: not with the lock held.
+            drop(state);
+            drop(before);
             return Poll::Pending;
         }
         drop(state);
@@ -264,9 +278,7 @@ impl<R> Cell<R> {
         let (waker, then) = (state.waker.take(), state.then.take());
         drop(state);
         self.changed.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         if let Some(then) = then {
             then();
         }

@@ -177,7 +177,11 @@ impl<'p, I: Iterator, R: Send + 'static> Imap<'p, I, R> {
         let results = &self.results;
         let shown = || results.shown.load(Ordering::Acquire);
         if !super::wait(&engine, deadline, &shown, &results.state, &results.changed) {
-            return Some((self.given, Err(JobError::StillRunning)));
+            let error = match deadline {
+                Some(_) => JobError::StillRunning,
+                None => super::waited_while_reading(),
+            };
+            return Some((self.given, Err(error)));
         }
         let taken = results.take();
         self.given += u64::from(taken.is_some());

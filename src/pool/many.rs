@@ -29,8 +29,10 @@ impl<R> MapHandle<R> {
     /// # Errors
     /// That of the lowest failing item.
     pub fn get(self) -> Result<Vec<R>, JobError> {
-        self.results.wait(&self.engine, None);
-        self.results.take()
+        match self.results.wait(&self.engine, None) {
+            true => self.results.take(),
+            false => Err(super::waited_while_reading()),
+        }
     }
 
     /// Waits for all jobs, but no longer than `timeout`.
@@ -67,6 +69,9 @@ impl<R> MapHandle<R> {
             return false;
         }
         self.results.withdraw(true);
+        if let Some(engine) = self.engine.upgrade() {
+            engine.ring();
+        }
         true
     }
 
@@ -106,7 +111,10 @@ impl<R> Future for MapHandle<R> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.results.state();
         if matches!(state.stage, Stage::Filling) {
-            state.waker = Some(context.waker().clone());
+            let before = state.waker.replace(context.waker().clone());
+            // A waker's end may be that of its whole task: not with the lock held.
+            drop(state);
+            drop(before);
             return Poll::Pending;
         }
         drop(state);
@@ -250,9 +258,7 @@ impl<R> Results<R> {
         let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        super::handle::wake(waker);
     }
 
     pub(super) fn withdraw(&self, kill: bool) {

@@ -251,7 +251,20 @@ impl Drop for Pool {
     }
 }
 
+/// Why a wait without a deadline has ended and there is nothing.
+fn waited_while_reading() -> JobError {
+    JobError::InvalidCall {
+        what:
+            "a Deserialize or a Waker waits for a job of the pool whose results the same thread is bringing; \
+               submit it there and wait for it elsewhere"
+                .into(),
+    }
+}
+
 /// Waits until `ready`, or the deadline; moves results meanwhile, unless somebody else does.
+///
+/// `false` at the deadline, or at once where nothing can come: in the `Deserialize` of one of this pool's results, and
+/// in a `Waker`.
 ///
 /// `ready` must be cheap and take no lock; it turns true under the lock of `state`, before `changed` is notified.
 fn wait<S>(
@@ -266,8 +279,13 @@ fn wait<S>(
         if left.is_some_and(|left| left.is_zero()) {
             return false;
         }
-        if engine.upgrade().is_some_and(|engine| engine.drive(ready, deadline)) {
-            continue;
+        if let Some(engine) = engine.upgrade() {
+            if engine.is_read_here() {
+                return false;
+            }
+            if engine.drive(ready, deadline) {
+                continue;
+            }
         }
         // Somebody else moves results, or the pool is gone and everything has resolved.
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -88,7 +88,7 @@ fn outside(name: &str) {
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break Ok(status),
-            None if begin.elapsed() > HANG => break Err(leftovers::what_hangs(child.id())),
+            None if begin.elapsed() > HANG + race_time() => break Err(leftovers::what_hangs(child.id())),
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
@@ -107,6 +107,12 @@ fn outside(name: &str) {
         ),
         Err(tree) => panic!("{name} hangs:\n{tree}\nit printed:\n{printed}"),
     }
+}
+
+/// How long races go on; more than the default finds more.
+pub fn race_time() -> Duration {
+    let seconds = std::env::var("SIDESTEP_RACE_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(3))
 }
 
 /// A directory of this scenario's own.

@@ -279,7 +279,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             })
             .min();
         let jammed = self.jams > 0 && self.queued > 0;
-        let look = if jammed || !self.crowded.is_empty() && self.has_idle(effects) {
+        let look = if jammed || self.is_uneven(effects) {
             Some(LEVEL_EVERY)
         } else {
             self.is_under_way().then_some(LOOK_EVERY)
@@ -288,6 +288,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             (Some(pause), Some(look)) => Some(pause.min(look)),
             (pause, look) => pause.or(look),
         }
+    }
+
+    /// Whether one worker has more than one item while another has none.
+    pub(crate) fn is_uneven(&mut self, effects: &impl Effects<P, S>) -> bool {
+        !self.crowded.is_empty() && self.has_idle(effects)
     }
 
     /// Whether anything is expected of a worker.
