@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`scheduler`] | decides, without any I/O |
 //! | `wires` | carries out what it decides |
-//! | `driver` | moves results, notices deaths, keeps time |
+//! | `driver` | waits for descriptors and for time, and calls the next three |
+//! | `results`, `arrivals`, `departures` | results are handed over; a worker comes; a worker goes |
 //! | `turns` | who does that: a waiting caller, or the pool's thread |
 //! | `start`, `finish` | a worker's greeting; the pool's end |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
@@ -15,11 +16,14 @@
 //! `io`). Whoever needs both takes `io` first.
 
 mod args;
+mod arrivals;
 mod callbacks;
+mod departures;
 mod driver;
 mod finish;
 mod inbox;
 mod outbox;
+mod results;
 pub(crate) mod scheduler;
 mod sink;
 mod sleep;

@@ -1,0 +1,226 @@
+//! A worker's end, and those that come too late to it.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use sidestep_worker::page::LastWords;
+
+use crate::error::{Cause, PoolError};
+use crate::process::{Exit, Poller};
+
+use super::driver::Io;
+use super::inbox::Stopped;
+use super::scheduler::{Down, Phase, State, UNCLAIMED};
+use super::sink::Captured;
+use super::start::{self, Greeting, Start};
+use super::wires::{Link, Loss};
+use super::{Core, Engine};
+
+/// A worker that was told to go, has nothing left to answer and stays is killed after this long.
+const LEAVING: Duration = Duration::from_secs(10);
+/// A worker that has closed its result pipe and lives on for this long was not about to end: a job has closed it.
+const CLOSED: Duration = Duration::from_millis(100);
+/// A worker that has not read on in the middle of a frame for this long is not merely slow.
+const STUCK: Duration = Duration::from_secs(5);
+/// A killed worker that stays this long is given up to a background thread.
+const UNREAPED: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// A worker's process has ended: what it had finished is taken, what it ran is charged, it is replaced.
+    pub(super) fn reap(&self, io: &mut Io, at: usize, generation: u32) {
+        let exit = {
+            let mut core = self.core();
+            let Some(link) = core.wires.link(at, generation) else { return };
+            let Some(exit) = link.child.try_reap() else { return };
+            self.poller.remove(link.child.exit_fd());
+            exit
+        };
+        self.take_last_results(io, at, generation);
+        let output = io.ends.get_mut(at).and_then(Option::take).and_then(|ends| {
+            self.poller.remove(ends.inbox.as_fd());
+            for output in ends.outputs() {
+                self.poller.remove(output.as_fd());
+                output.finish();
+            }
+            ends.captured_last()
+        });
+        let cause = match exit {
+            Exit::Code(code) => Cause::Exit(code),
+            Exit::Signal { signal, .. } => Cause::Signal(signal),
+            Exit::Unknown => Cause::Unknown,
+        };
+        self.with(|core, now| core.bury(at, cause, output, &self.poller, now));
+        self.changed.notify_all();
+    }
+
+    /// Drains the pipe, then takes what was committed and not written.
+    pub(super) fn take_last_results(&self, io: &mut Io, at: usize, generation: u32) {
+        loop {
+            let Some(ends) = io.end(at, generation) else { return };
+            let stopped = ends.inbox.fill();
+            self.take_frames(io, at);
+            if stopped != Ok(Stopped::Turn) {
+                break;
+            }
+        }
+        let mut core = self.core();
+        let (Some(link), Some(ends)) = (core.wires.link(at, generation), io.end(at, generation)) else {
+            return;
+        };
+        if !ends.inbox.take_committed(&link.page) {
+            link.fault.get_or_insert_with(|| "what it shared with its parent was overwritten".into());
+        }
+        drop(core);
+        self.take_frames(io, at);
+    }
+
+    // ---- time ----
+
+    pub(super) fn tick(&self, io: &mut Io, now: Instant) {
+        self.with(|core, _| {
+            for at in core.scheduler.tick(now, &mut core.wires) {
+                let Some(link) = core.wires.links[at].as_ref() else { continue };
+                if link.outbox.has_moved(UNCLAIMED, now) {
+                    continue;
+                }
+                let stopped = link.child.is_stopped();
+                // It cannot claim what has not arrived. Sent to another one, it would not arrive any sooner.
+                if !stopped && link.outbox.is_full() && link.outbox.has_moved(STUCK, now) {
+                    continue;
+                }
+                core.scheduler.looked_at(at, stopped, now, &mut core.wires);
+            }
+            core.end_late(now, self.config.start_timeout);
+        });
+        self.abandon_late(io, now);
+    }
+
+    /// Processes that do not end although they were killed: their slots are given up.
+    pub(super) fn abandon_late(&self, io: &mut Io, now: Instant) {
+        let late: Vec<usize> = {
+            let core = self.core();
+            let killed = |at: usize| {
+                core.wires.links[at].as_ref().is_some_and(|link| link.killed_for(now) >= UNREAPED)
+            };
+            core.scheduler
+                .workers()
+                .filter(|view| view.state.has_process())
+                .map(|view| view.slot)
+                .filter(|at| killed(*at))
+                .collect()
+        };
+        for at in late {
+            if let Some(ends) = io.ends.get_mut(at).and_then(Option::take) {
+                self.poller.remove(ends.inbox.as_fd());
+                ends.outputs().for_each(|output| self.poller.remove(output.as_fd()));
+            }
+            self.with(|core, now| {
+                let Some(link) = core.wires.links[at].as_ref() else { return };
+                self.poller.remove(link.child.exit_fd());
+                core.unreaped.push(link.child.pid());
+                core.bury(at, Cause::Unknown, None, &self.poller, now);
+            });
+        }
+    }
+}
+
+impl Core {
+    /// Takes leave of a worker whose process has ended or was given up.
+    pub(super) fn bury(
+        &mut self,
+        at: usize,
+        cause: Cause,
+        output: Option<(u64, Captured)>,
+        poller: &Poller,
+        now: Instant,
+    ) {
+        let Some(link) = self.wires.links[at].take() else { return };
+        if link.outbox.watched {
+            poller.remove(link.outbox.as_fd());
+        }
+        let words = link.page.last_words();
+        let fault = link.fault.clone().or_else(|| match words {
+            LastWords::None => None,
+            LastWords::DescriptorLost => Some("a descriptor of the channel was closed or replaced".into()),
+            LastWords::BadStream => Some("the worker could not read what it was sent".into()),
+        });
+        let how = if fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
+        let tail = link.stderr.tail();
+        let state = self.scheduler.state(at);
+        if state == State::Starting {
+            self.note_failed_start(&link, cause, &tail);
+        }
+        self.wires.loss =
+            Some(Loss { pid: link.child.pid(), cause, stderr_tail: tail.clone(), fault, output });
+        // The scheduler asks the page of a gone worker what was claimed.
+        self.wires.links[at] = Some(link);
+        let storm = self.scheduler.down(at, how, now, &mut self.wires);
+        self.wires.links[at] = None;
+        self.wires.loss = None;
+        if storm {
+            self.break_down(
+                PoolError::RestartStorm { deaths: super::scheduler::STORM, stderr_tail: tail },
+                now,
+            );
+        }
+    }
+
+    /// A start that fails while the pool waits for its first worker fails the pool; so does a worker that can never be used.
+    pub(super) fn note_failed_start(&mut self, link: &Link, cause: Cause, tail: &str) {
+        let (error, lasting) = match &link.greeting {
+            Greeting::Refused(error) => (error.clone(), !matches!(error, PoolError::Start { .. })),
+            greeting => (start::ended_early(cause, *greeting == Greeting::Met, tail.to_owned()), false),
+        };
+        if self.start == Start::Pending {
+            self.start = Start::Failed(error);
+        } else if lasting {
+            self.break_down(error, Instant::now());
+        }
+    }
+
+    /// Whether work is to be moved soon to a worker that has none.
+    pub(super) fn is_uneven(&mut self) -> bool {
+        self.scheduler.is_uneven(&self.wires)
+    }
+
+    /// The pool cannot go on.
+    pub(super) fn break_down(&mut self, why: PoolError, now: Instant) {
+        self.wires.broken.get_or_insert(why);
+        self.scheduler.shut(Phase::Broken, now, &mut self.wires);
+        if let Some(engine) = self.wires.engine.upgrade() {
+            engine.ending.store(true, Ordering::Release);
+        }
+    }
+
+    /// Kills workers that do not get ready, or do not go, in time.
+    pub(super) fn end_late(&mut self, now: Instant, start_timeout: Duration) {
+        let late: Vec<_> = self
+            .scheduler
+            .workers()
+            .filter(|view| match view.state {
+                State::Starting => now.saturating_duration_since(view.since) >= start_timeout,
+                State::Leaving => {
+                    view.current.is_none()
+                        && now.saturating_duration_since(view.since.max(view.progress)) >= LEAVING
+                }
+                _ => false,
+            })
+            .collect();
+        for at in 0..self.wires.links.len() {
+            let closed = self.wires.links[at].as_ref().and_then(|link| link.closed);
+            if closed.is_some_and(|closed| now.saturating_duration_since(closed) >= CLOSED) {
+                self.wires.condemn(at, "the job closed the worker's result pipe".into());
+            }
+        }
+        for view in late {
+            let Some(link) = self.wires.links[view.slot].as_mut() else { continue };
+            if view.state == State::Starting && !matches!(link.greeting, Greeting::Refused(_)) {
+                let met = link.greeting == Greeting::Met;
+                link.greeting = Greeting::Refused(start::too_slow(met, start_timeout, link.stderr.tail()));
+            }
+            link.kill(Signal::SIGKILL);
+        }
+    }
+}
