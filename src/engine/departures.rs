@@ -20,8 +20,9 @@ use super::{Core, Engine};
 
 /// A worker that was told to go, has nothing left to answer and stays is killed after this long.
 const LEAVING: Duration = Duration::from_secs(10);
-/// A worker that has closed its result pipe and lives on for this long was not about to end: a job has closed it.
-const CLOSED: Duration = Duration::from_millis(100);
+/// A worker that has closed its result pipe and lives on for this long was not about to end, however busy the machine: a
+/// job has closed it.
+const CLOSED: Duration = Duration::from_secs(1);
 /// A worker that has not read on in the middle of a frame for this long is not merely slow.
 const STUCK: Duration = Duration::from_secs(5);
 /// A killed worker that stays this long is given up to a background thread.
