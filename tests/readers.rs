@@ -125,6 +125,26 @@ fn waiting_costs_no_processor_time() {
     });
 }
 
+#[test]
+fn work_that_cannot_be_moved_is_not_looked_at_all_the_time() {
+    scenario(|| {
+        let pool = Pool::new(3).unwrap();
+        all_up(&pool, 3);
+        for _ in 0..5 {
+            pool.map(nap, vec![0; 2000]).unwrap();
+        }
+        // Items that were short are claimed together, before it shows that one of them is long.
+        let (sender, first) = channel();
+        let tell = move |_: &u64| sender.send(()).unwrap_or_default();
+        let items = (0..50).map(|n| if n == 3 { 2500 } else { 0 });
+        let handle = pool.call(nap).chunk_size(50).on_success(tell).map_async(items);
+        first.recv_timeout(SOON).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(wake_ups(|| ()) < 60);
+        assert_eq!(handle.get().unwrap().len(), 50);
+    });
+}
+
 /// How often threads of this process have gone to sleep in a second.
 fn wake_ups(meanwhile: impl FnOnce()) -> u64 {
     let count = || -> u64 {

@@ -229,12 +229,16 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let slots = &mut self.slots;
         self.crowded.retain(|&at| {
             let slot = &mut slots[at];
-            slot.in_crowded = slot.state == State::Ready && slot.is_crowded();
+            let (mut items, mut nanos) = (0, 0);
+            if slot.state == State::Ready && slot.is_crowded() {
+                (items, nanos) = slot.unclaimed(|run| effects.claimed(at, run));
+            }
+            // What is claimed stays so: until it is sent more there is nothing to move, however long it takes.
+            slot.in_crowded = items > 0;
             if slot.in_crowded {
-                let (items, nanos) = slot.unclaimed(|run| effects.claimed(at, run));
                 let stale = now.saturating_duration_since(slot.progress) >= STALE;
                 let weight = if stale { u64::MAX } else { nanos };
-                if items > 0 && weight > WORTH_MOVING && best.is_none_or(|(most, ..)| weight > most) {
+                if weight > WORTH_MOVING && best.is_none_or(|(most, ..)| weight > most) {
                     best = Some((weight, at, items));
                 }
             }
