@@ -162,6 +162,31 @@ fn wake_ups(meanwhile: impl FnOnce()) -> u64 {
     count().saturating_sub(before)
 }
 
+#[test]
+fn a_caller_who_reads_to_the_end_leaves_the_pools_thread_to_end_too() {
+    scenario(|| {
+        for _ in 0..3 {
+            let pool = Pool::new(1).unwrap();
+            let gate = Gate::new("gate");
+            let _running = pool.apply_async(hold, (gate.arg(),));
+            gate.wait_for(1);
+            let mut handles: Vec<_> = (0..50_000).map(|n| pool.apply_async(square, (n,))).collect();
+            // The last one to be told, long after the worker is dead.
+            let last = handles.pop().unwrap();
+            let waiter = std::thread::spawn(move || last.get());
+            // By now the pool's thread has seen that somebody else reads.
+            std::thread::sleep(Duration::from_millis(250));
+            let begin = Instant::now();
+            // The first one still tells the handles when the second one has the end looked for.
+            std::thread::scope(|scope| {
+                (0..3).for_each(|_| drop(scope.spawn(|| pool.terminate())));
+            });
+            assert_eq!(waiter.join().unwrap(), Err(JobError::PoolClosed));
+            assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        }
+    });
+}
+
 static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

@@ -70,7 +70,11 @@ impl Engine {
         let mut ready = Vec::new();
         while !self.core().finished {
             self.turns.park();
-            let timeout = self.sleep_time(Sleep::fall_in_thread);
+            let (timeout, finished) = self.sleep_time(Sleep::fall_in_thread);
+            if finished {
+                // A caller has seen the end meanwhile, and the bell that tells of it.
+                return;
+            }
             let waited = self.poller.wait(&mut ready, timeout);
             self.sleep.thread_rises();
             if waited.is_err() {
@@ -92,12 +96,13 @@ impl Engine {
     }
 
     /// How long to sleep; notes it, so that whoever changes that wakes the sleeper.
-    fn sleep_time(&self, note: fn(&Sleep, Option<Duration>)) -> Option<Duration> {
+    /// Also tells whether everything is over.
+    fn sleep_time(&self, note: fn(&Sleep, Option<Duration>)) -> (Option<Duration>, bool) {
         let mut guard = self.core();
         let core = &mut *guard;
         let time = core.scheduler.next_look(Instant::now(), &core.wires);
         note(&self.sleep, time);
-        time
+        (time, core.finished)
     }
 
     /// Moves results until `done`, or the deadline. `false` at once if somebody else does so already.
@@ -117,7 +122,7 @@ impl Engine {
             let timeout = if now < spin_until {
                 Some(Duration::ZERO)
             } else {
-                let look = self.sleep_time(Sleep::fall);
+                let (look, _) = self.sleep_time(Sleep::fall);
                 if done() {
                     break;
                 }
