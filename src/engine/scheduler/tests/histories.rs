@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::super::*;
 use super::rig::Rig;
@@ -157,11 +158,19 @@ impl Rig {
     }
 }
 
-/// How many histories: `SIDESTEP_PROPTEST_CASES`, else `PROPTEST_CASES`, else enough for every day.
+/// How many histories: `SIDESTEP_PROPTEST_CASES`, else `PROPTEST_CASES`, and new ones each time; else enough for every
+/// day, and the same ones each time, so that a change is to blame for what it breaks.
 fn config() -> ProptestConfig {
     let set = ["SIDESTEP_PROPTEST_CASES", "PROPTEST_CASES"].iter().find_map(|name| std::env::var(name).ok());
-    let cases = set.and_then(|cases| cases.parse().ok()).unwrap_or(3000);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+    let rng_seed = if set.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) };
+    let cases = set.and_then(|cases| cases.parse().ok()).unwrap_or(1500);
+    ProptestConfig {
+        cases,
+        rng_seed,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
