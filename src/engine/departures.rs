@@ -147,7 +147,8 @@ impl Core {
             LastWords::DescriptorLost => Some("a descriptor of the channel was closed or replaced".into()),
             LastWords::BadStream => Some("the worker could not read what it was sent".into()),
         });
-        let how = if fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
+        // A worker that could still say why it ends has noted what it ran.
+        let how = if link.fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
         let tail = link.stderr.tail();
         let state = self.scheduler.state(at);
         if state == State::Starting {

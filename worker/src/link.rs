@@ -34,6 +34,8 @@ pub(crate) struct Link {
     clapper: Own,
     /// The watcher is awake and looks after them.
     pub(crate) armed: AtomicBool,
+    /// Several short items are being run, one right after the other.
+    pub(crate) in_batch: AtomicBool,
     pid: u32,
 }
 
@@ -68,6 +70,7 @@ impl Link {
             bell: Own::new(move_high(bell.into(), above)?)?,
             clapper: Own::new(move_high(clapper.into(), above)?)?,
             armed: AtomicBool::new(false),
+            in_batch: AtomicBool::new(false),
             pid: std::process::id(),
         };
         // SAFETY: the handler only stores into an atomic, which is allowed in a copy of a threaded process.
@@ -100,6 +103,14 @@ impl Link {
     fn check_process(&self) {
         if std::process::id() != self.pid {
             exit_now(EXIT_PROTOCOL);
+        }
+    }
+
+    /// User code has run: whoever has closed the channel does not get its result through. A batch is looked at as a
+    /// whole when all its results are committed: then the worker ends, and nobody pays who may be innocent.
+    pub(crate) fn check_channel(&self) {
+        if !(self.jobs.is_own() && self.bell.is_own() && self.out().results.is_own()) {
+            self.end(LastWords::DescriptorLost);
         }
     }
 
@@ -145,7 +156,7 @@ impl Link {
     /// main thread may be in it, and may have seen a watcher that was still awake.
     pub(crate) fn disarm(&self) {
         self.armed.store(false, Ordering::Release);
-        self.flush();
+        self.out().flush_if_own(self);
     }
 
     /// The watcher's part: writes what has waited since its last look. Tells whether there was anything.
@@ -153,7 +164,7 @@ impl Link {
         // A held lock means that the main thread is writing, or adds something and will look itself.
         let Ok(mut out) = self.out.try_lock() else { return false };
         let waiting = out.used > 0;
-        out.flush(self);
+        out.flush_if_own(self);
         waiting
     }
 
@@ -221,6 +232,13 @@ impl Out {
         link.page.rebase(self.position);
         self.used = 0;
         self.oldest = None;
+    }
+
+    /// The watcher's flush. A lost channel is for the main thread to notice, which knows what was committed.
+    fn flush_if_own(&mut self, link: &Link) {
+        if self.used > 0 && self.results.is_own() {
+            self.flush(link);
+        }
     }
 
     /// A frame larger than the out-buffer counts when its last byte is in the pipe.

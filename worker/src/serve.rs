@@ -1,6 +1,7 @@
 //! The worker's main loop: take a run, run its items, commit each result.
 
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::codec::{self, MAX_BODY};
@@ -154,10 +155,16 @@ impl Server {
                 self.link.end(LastWords::BadStream);
             }
             next = claimed.end;
+            let batch = claimed.len() > 1;
             let begin = Instant::now();
+            self.link.in_batch.store(batch, Ordering::Release);
             for item in claimed.clone() {
                 let Some(args) = take_piece(&mut rest) else { self.link.end(LastWords::BadStream) };
-                self.item(&header, item, args, claimed.len() > 1, begin);
+                self.item(&header, item, args, batch, begin);
+            }
+            if batch {
+                self.link.check_channel();
+                self.link.in_batch.store(false, Ordering::Release);
             }
             let end = Instant::now();
             self.note_pace(header.job, (end - begin).as_nanos() as u64 / claimed.len() as u64);
@@ -182,6 +189,9 @@ impl Server {
         let outcome = panics::catch(|| table.serve(header.job, header.encoding, args, result));
         context::set(None);
         self.link.check_fork();
+        if !one_of_many {
+            self.link.check_channel();
+        }
         if let Some(marks) = &self.marks {
             marks.end();
         }

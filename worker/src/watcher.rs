@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
@@ -55,6 +56,11 @@ fn watch(link: &'static Link) {
         let _ = poll(&mut fds, if armed { PollTimeout::from(TICK) } else { PollTimeout::NONE });
         let [jobs, bell] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::POLLNVAL));
         if (jobs | bell).contains(PollFlags::POLLNVAL) || !(link.jobs.is_own() && link.bell.is_own()) {
+            if link.in_batch.load(Ordering::Acquire) {
+                // The main thread will see it in a moment.
+                std::thread::sleep(Duration::from_millis(TICK.into()));
+                continue;
+            }
             link.end(LastWords::DescriptorLost);
         }
         if jobs.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
