@@ -125,6 +125,7 @@ impl<'p, I: Iterator, R: Send + 'static> Imap<'p, I, R> {
     }
 
     /// An unordered one over encoded arguments, which keeps what jobs print.
+    #[cfg(feature = "cli")]
     pub(super) fn raw(
         engine: &'p Arc<Engine>,
         input: I,
@@ -136,6 +137,7 @@ impl<'p, I: Iterator, R: Send + 'static> Imap<'p, I, R> {
         Self::new(engine, input, encode, decode, name, spec, Hooks::default(), Order::Completion)
     }
 
+    #[cfg(feature = "cli")]
     pub(super) fn take_output(&self, index: u64) -> Option<Captured> {
         self.results.take_output(index)
     }

@@ -9,6 +9,8 @@ mod hook;
 mod imap;
 mod many;
 mod named;
+#[cfg(feature = "cli")]
+mod raw;
 mod stats;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -27,7 +29,7 @@ pub use handle::JobHandle;
 pub use imap::Imap;
 pub use many::MapHandle;
 #[cfg(feature = "cli")]
-pub(crate) use named::RawResult;
+pub(crate) use raw::RawResult;
 pub use stats::{Quantiles, Stats, WorkerState, WorkerStats};
 
 /// A pool of worker processes.

@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sidestep_worker::Arguments;
-use sidestep_worker::codec::{self, CodecError};
+use sidestep_worker::codec;
 use sidestep_worker::registry::short_type_name;
 use sidestep_worker::wire::{Encoding, JobInfo};
 
-use crate::engine::Captured;
 use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
 use super::call::{guarded, submit};
 use super::handle::{Cell, decode};
 use super::hook::Hooks;
-use super::imap::Imap;
 use super::{JobHandle, Pool};
 
 impl Pool {
@@ -81,37 +79,13 @@ impl Pool {
         self.engine.table().map(|table| table.jobs.clone()).unwrap_or_default()
     }
 
-    fn find(&self, name: &str) -> Result<(u32, JobInfo), JobError> {
+    pub(super) fn find(&self, name: &str) -> Result<(u32, JobInfo), JobError> {
         let table = self.engine.table();
         let found = table.as_ref().and_then(|table| {
             let number = table.number(name)?;
             Some((number, table.jobs[number as usize].clone()))
         });
         found.ok_or_else(|| JobError::NotRegistered { name: format!("\"{name}\"") })
-    }
-
-    /// Runs a job over arguments that are encoded already. Results come as jobs end; input is pulled as in `imap`.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "the command calls it"))]
-    pub(crate) fn raw_unordered<I: Iterator<Item = Vec<u8>>>(
-        &self,
-        job: &str,
-        encoding: Encoding,
-        items: I,
-    ) -> Result<RawResults<'_, I>, JobError> {
-        let (number, _) = self.find(job)?;
-        let spec = TaskSpec { job: number, encoding, chunk: None, lazy: true };
-        fn append(item: Vec<u8>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-            out.extend_from_slice(&item);
-            Ok(())
-        }
-        Ok(RawResults(Imap::raw(
-            &self.engine,
-            items,
-            append,
-            |bytes| Ok(bytes.to_vec()),
-            job.to_owned(),
-            spec,
-        )))
     }
 }
 
@@ -130,27 +104,4 @@ fn compare<A: Arguments, R>(info: &JobInfo) -> Result<(), JobError> {
         show(&theirs, &info.output)
     );
     Err(Place { job: info.name.clone(), id: 0, pid: None }.decode(message))
-}
-
-/// The results of [`Pool::raw_unordered`].
-pub(crate) struct RawResults<'p, I: Iterator<Item = Vec<u8>>>(Imap<'p, I, Vec<u8>>);
-
-/// One of them.
-#[derive(Debug)]
-pub(crate) struct RawResult {
-    /// The item's place in the input, from 0.
-    pub(crate) index: u64,
-    pub(crate) outcome: Result<Vec<u8>, JobError>,
-    /// What the job has printed, if the pool captures it.
-    pub(crate) output: Option<Captured>,
-}
-
-impl<I: Iterator<Item = Vec<u8>>> Iterator for RawResults<'_, I> {
-    type Item = RawResult;
-
-    fn next(&mut self) -> Option<RawResult> {
-        let (index, outcome) = self.0.advance(None)?;
-        let output = self.0.take_output(index);
-        Some(RawResult { index, outcome, output })
-    }
 }

@@ -7,9 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+/// The thread that has seen a child's end has closed the pipe by then, in milliseconds.
+const CLOSES_WITHIN: u8 = 100;
 
 /// Tells when a child has ended: a thread waits for that and then closes its end of a pipe.
 #[derive(Debug)]
@@ -38,6 +42,15 @@ impl Watch {
 
     pub(crate) fn signal(&self, pid: Pid, signal: Signal) {
         let _ = kill(pid, signal);
+    }
+}
+
+impl Drop for Watch {
+    /// A child that was reaped may have been so before the thread has closed its end: whoever has waited for the child
+    /// finds no descriptor of it left.
+    fn drop(&mut self) {
+        let _ =
+            poll(&mut [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)], PollTimeout::from(CLOSES_WITHIN));
     }
 }
 
