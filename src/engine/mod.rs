@@ -7,6 +7,7 @@
 //! | `driver` | waits for descriptors and for time, and calls the next three |
 //! | `results`, `arrivals`, `departures` | results are handed over; a worker comes; a worker goes |
 //! | `turns` | who does that: a waiting caller, or the pool's thread |
+//! | `sleep` | whether those who wait have to be woken |
 //! | `start`, `finish` | a worker's greeting; the pool's end |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
 //! | `callbacks` | users' callbacks, on threads of their own |
