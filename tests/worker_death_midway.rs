@@ -56,7 +56,7 @@ fn a_worker_killed_around_its_result_gives_it_or_loses_it_and_never_hangs() {
     scenario(|| {
         let pool = Pool::new(2).unwrap();
         for step in 0..60 {
-            match promptly("either", || pool.apply(die_after, (step * 10_000,))) {
+            match pool.apply(die_after, (step * 10_000,)) {
                 Ok(result) => assert!(result.len() == 300_000 && result.iter().all(|byte| *byte == 7)),
                 other => assert_eq!(cause(other), Cause::Signal(9)),
             }
