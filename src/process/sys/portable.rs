@@ -83,6 +83,7 @@ pub(crate) fn page_file() -> io::Result<OwnedFd> {
     all(target_os = "linux", not(sidestep_portable)),
     expect(dead_code, reason = "Linux knows better")
 )]
-pub(crate) fn is_stopped(_: Pid) -> bool {
-    false
+pub(crate) fn is_stopped(pid: Pid) -> bool {
+    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(wait_id(pid), look), Ok(Some(status)) if status.stopped())
 }
