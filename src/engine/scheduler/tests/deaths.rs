@@ -1,8 +1,8 @@
 //! Who pays for a worker's death.
 
 use super::super::*;
+use super::items::End;
 use super::rig::Rig;
-use super::world::End;
 
 const LOST: Option<End> = Some(End::Resolved(Verdict::Lost));
 const PROTOCOL: Option<End> = Some(End::Resolved(Verdict::Protocol));
@@ -11,7 +11,7 @@ const ANSWERED: Option<End> = Some(End::Answered { cancelled: false });
 /// What became of the items of the first task.
 fn ends(rig: &Rig) -> Vec<Option<End>> {
     let items = rig.tasks[0].items;
-    (0..items).map(|index| rig.world.items[&(0, index)].end.clone()).collect()
+    (0..items).map(|index| rig.world.items[(0, index)].end.clone()).collect()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_result_that_has_gone_missing_is_no_death_in_its_item() {
     rig.world.process_mut(0).unwrap().unread.clear();
     rig.die_with_note(0, (1, 0));
     assert_eq!(ends(&rig), [PROTOCOL]);
-    assert_eq!(rig.world.items[&(1, 0)].end, LOST);
+    assert_eq!(rig.world.items[(1, 0)].end, LOST);
 }
 
 /// What a worker's note says about a run that it was sent: number 7, ten items, three of them answered.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::*;
+use super::items::End;
 use super::rig::{MILLI, Rig};
-use super::world::End;
 
 #[test]
 fn jobs_wait_for_the_first_worker() {
@@ -98,7 +98,7 @@ fn a_smaller_pool_ends_what_runs_and_moves_the_rest() {
     rig.resize(1);
     assert_eq!(rig.scheduler.state(1), State::Leaving);
     rig.serve(1, 1000);
-    assert_eq!(rig.world.items[&running].end, Some(End::Answered { cancelled: false }));
+    assert_eq!(rig.world.items[running].end, Some(End::Answered { cancelled: false }));
     assert_eq!(rig.scheduler.state(1), State::Vacant);
     rig.drain();
     assert_eq!(rig.scheduler.counts().done, 4);
@@ -228,9 +228,10 @@ fn the_end_resolves_everything_at_once() {
         rig.read(0, 1, 1000, false);
         rig.shut(phase);
         rig.settle();
-        let ends = |end: &End| rig.world.items.values().filter(|item| item.end.as_ref() == Some(end)).count();
+        let ends =
+            |end: &End| rig.world.items.iter().filter(|(_, item)| item.end.as_ref() == Some(end)).count();
         assert_eq!(ends(&End::Resolved(verdict)), 9);
-        assert_eq!(rig.world.items[&begun].end, Some(End::Answered { cancelled: false }));
+        assert_eq!(rig.world.items[begun].end, Some(End::Answered { cancelled: false }));
         assert!(rig.world.processes.iter().flatten().all(|process| process.killed));
         let counts = rig.scheduler.counts();
         assert_eq!((counts.done, counts.failed), (1, 9));
@@ -278,7 +279,7 @@ fn items_that_could_not_be_submitted_are_counted() {
     let mut rig = Rig::up(1);
     rig.count_failed(3);
     rig.submit(0);
-    assert_eq!(rig.world.items[&(0, 0)].id, Some(4));
+    assert_eq!(rig.world.items[(0, 0)].id, Some(4));
     assert_eq!(rig.scheduler.counts().failed, 3);
     rig.finish_all();
 }

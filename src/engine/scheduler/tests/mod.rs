@@ -1,8 +1,11 @@
 //! The scheduler, rule by rule and through random histories.
 
+mod checks;
 mod deaths;
 mod histories;
+mod items;
 mod life;
 mod rig;
 mod rules;
+mod told;
 mod world;

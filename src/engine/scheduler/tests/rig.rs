@@ -1,14 +1,14 @@
 //! A scheduler in its [`World`], driven as the engine drives it, and looked through after each step.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidestep_worker::wire::Encoding;
 
-use super::super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
 use super::super::*;
-use super::world::{Doing, End, Key, Load, World};
+use super::items::{End, Key};
+use super::told::Told;
+use super::world::{Doing, Load, World};
 
 #[derive(Debug)]
 pub(super) struct TaskRecord {
@@ -24,33 +24,22 @@ pub(super) struct TaskRecord {
     pub(super) cancelled: Option<Withdrawn>,
 }
 
-/// What the events have told so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Told {
-    submitted: u64,
-    done: u64,
-    failed: u64,
-    cancelled: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Rig {
     pub(super) scheduler: Scheduler<Load, u32>,
     pub(super) world: World,
     pub(super) tasks: Vec<TaskRecord>,
     /// Answers that were taken and are not yet settled: whose, how many with a value, how long.
-    unsettled: Vec<(Answer<u32>, u32, u64)>,
-    refill: Option<usize>,
-    refused: u64,
-    events: Arc<Mutex<Vec<Event>>>,
-    told: Told,
-    /// Ids and workers, as the events tell it.
-    waiting: HashSet<u64>,
-    sent: HashSet<u64>,
-    serving: HashMap<usize, u32>,
+    pub(super) unsettled: Vec<(Answer<u32>, u32, u64)>,
+    /// Whose answers were taken.
+    pub(super) refill: Option<usize>,
+    /// Items that could not be submitted.
+    pub(super) refused: u64,
+    pub(super) events: Arc<Mutex<Vec<Event>>>,
+    pub(super) told: Told,
     next_pid: u32,
     /// It is not looked through for the moment.
-    unchecked: bool,
+    pub(super) unchecked: bool,
 }
 
 pub(super) const MILLI: Duration = Duration::from_millis(1);
@@ -72,9 +61,6 @@ impl Rig {
             refused: 0,
             events,
             told: Told::default(),
-            waiting: HashSet::new(),
-            sent: HashSet::new(),
-            serving: HashMap::new(),
             next_pid: 100,
             unchecked: false,
         };
@@ -113,7 +99,7 @@ impl Rig {
         let record = &mut self.tasks[task];
         let (key, from) = (record.key, record.items);
         let keys = (0..u64::from(count)).map(|offset| (task as u32, from + offset));
-        self.world.items.extend(keys.clone().map(|key| (key, Default::default())));
+        self.world.items.add(task as u32, count);
         let load = Load { task: task as u32, from, count, size };
         let now = self.world.now;
         let known = self.scheduler.tasks.get(key.index).is_some_and(|task| task.serial == key.serial);
@@ -123,13 +109,13 @@ impl Rig {
                 record.items += u64::from(count);
                 for (offset, key) in keys.enumerate() {
                     let id = first + offset as u64;
-                    let known = self.world.items.get_mut(&key).unwrap().id.get_or_insert(id);
+                    let known = self.world.items[key].id.get_or_insert(id);
                     assert_eq!(*known, id, "{key:?} was sent under another id");
                 }
             }
             // They were pulled, so they count; nobody else knows of them.
             None => {
-                keys.for_each(|key| _ = self.world.items.remove(&key));
+                self.world.items.take_back(task as u32, count);
                 self.refused += u64::from(known) * u64::from(count);
             }
         }
@@ -177,13 +163,14 @@ impl Rig {
         assert!(!kill || running.is_none(), "task {task} still runs: {outcome:?}");
         let record = &mut self.tasks[task];
         record.single &= !record.open && record.items == 1;
-        record.withdrawn = true;
+        let first = !std::mem::replace(&mut record.withdrawn, true);
         if !record.single {
             return;
         }
         match outcome {
-            Withdrawn::Nothing if kill && record.cancelled.is_none() => {
-                let item = &self.world.items[&(task as u32, 0)];
+            // After one without a kill nobody is told what becomes of it.
+            Withdrawn::Nothing if kill && first => {
+                let item = &self.world.items[(task as u32, 0)];
                 assert!(item.committed || item.end.is_some(), "an item that is not over is said to be over");
             }
             Withdrawn::Nothing => {}
@@ -266,7 +253,7 @@ impl Rig {
             for offset in 0..u64::from(answer.count) {
                 let (task, index) = keys.next().unwrap();
                 assert_eq!((answer.sink, answer.first.index + offset), (task, index), "another's answer");
-                let record = self.world.items.get_mut(&(task, index)).unwrap();
+                let record = &mut self.world.items[(task, index)];
                 assert_eq!(record.id, Some(answer.first.id + offset));
                 assert_eq!(record.end, None, "{:?} is answered although it is over", (task, index));
                 record.holder = None;
@@ -309,7 +296,7 @@ impl Rig {
         self.world.forget(at);
         if let Some(key) = running {
             assert!(
-                self.world.items[&key].end.is_some(),
+                self.world.items[key].end.is_some(),
                 "{key:?} ran, and its worker died without its being charged"
             );
         }
@@ -427,7 +414,7 @@ impl Rig {
         assert!(!self.scheduler.has_processes(), "{self:#?}");
         assert_eq!(self.scheduler.tasks.len(), 0, "tasks are left over");
         assert!(self.scheduler.queue.is_empty());
-        assert!(self.waiting.is_empty() && self.sent.is_empty(), "an end was not told");
+        self.told.check_ends();
         assert_eq!(
             self.scheduler.next_look(self.world.now, &self.world),
             None,
@@ -438,7 +425,7 @@ impl Rig {
 
     /// Every item has ended once, in the way that its task was promised.
     fn check_ends(&self) {
-        for (key, record) in &self.world.items {
+        for (key, record) in self.world.items.iter() {
             let task = &self.tasks[key.0 as usize];
             match (&record.end, task.cancelled) {
                 (None, Some(Withdrawn::Running)) => panic!("{key:?} was killed and never resolved"),
@@ -447,187 +434,6 @@ impl Rig {
                 (Some(_), _) => {}
             }
             assert!(!record.started || record.end.is_some(), "{key:?} ran and never resolved");
-        }
-    }
-
-    // ---- what always holds ----
-
-    pub(super) fn check(&mut self) {
-        if self.unchecked {
-            return;
-        }
-        self.check_slots();
-        self.check_sums();
-        self.check_counts();
-        self.check_progress();
-    }
-
-    fn check_slots(&self) {
-        for (at, slot) in self.scheduler.slots.iter().enumerate() {
-            assert_eq!(slot.state.has_process(), self.world.process(at).is_some(), "slot {at}");
-            let coming = self.world.spawns.iter().any(|(other, _)| *other == at);
-            assert_eq!(slot.state == State::Spawning, coming, "slot {at} is {:?}", slot.state);
-            let mut last = None;
-            for run in &slot.flight {
-                assert!(last < Some(run.number), "runs stand in the order sent");
-                last = Some(run.number);
-                assert!(run.left() > 0, "an empty run is in flight");
-                assert!(self.world.claimed(at, run.number) <= run.lot.count, "the page's slot is its own");
-                for offset in run.answered..run.lot.count {
-                    let key = (run.lot.payload.task, run.lot.item(offset).index);
-                    assert_eq!(self.world.items[&key].holder, Some(at), "{key:?} is in flight and not there");
-                }
-            }
-            let time: u64 = slot.flight.iter().map(|run| run.pace * u64::from(run.left())).sum();
-            let bytes: usize = slot.flight.iter().map(|run| run.bytes).sum();
-            assert_eq!((slot.ahead, slot.ahead_bytes), (time, bytes), "slot {at}");
-            let Some(last) = slot.flight.back() else { continue };
-            if slot.flight.len() > 1 {
-                assert!(slot.flight.len() <= AHEAD_RUNS);
-                assert!(bytes - last.bytes < AHEAD_BYTES, "too many bytes lie at one worker");
-                assert!(
-                    slot.flight.iter().rev().skip(1).all(|run| run.pace < LONG),
-                    "long jobs are waited for"
-                );
-            }
-            if slot.flight.len() > 2 {
-                let before = time - last.pace * u64::from(last.left());
-                assert!(before < AHEAD, "too much work lies at one worker");
-            }
-        }
-    }
-
-    fn check_sums(&self) {
-        let s = &self.scheduler;
-        let mut lots = HashMap::<usize, (u64, u64)>::new();
-        for lot in &s.queue {
-            assert!(lot.count > 0 && s.tasks.contains(lot.task));
-            let (number, items) = lots.entry(lot.task).or_default();
-            *number += 1;
-            *items += u64::from(lot.count);
-        }
-        let mut active = HashMap::<usize, u64>::new();
-        for run in s.slots.iter().flat_map(|slot| &slot.flight) {
-            *active.entry(run.lot.task).or_default() += u64::from(run.left());
-        }
-        let mut settling = 0;
-        for (answer, ..) in &self.unsettled {
-            settling += u64::from(answer.count);
-            *active.entry(answer.task).or_default() += u64::from(answer.count);
-        }
-        let (mut queued, mut dead) = (0, 0);
-        for (index, task) in &s.tasks {
-            let (number, items) = lots.get(&index).copied().unwrap_or_default();
-            if task.withdrawn {
-                dead += number
-            } else {
-                queued += items
-            }
-            assert_eq!((u64::from(task.lots), task.queued), (number, if task.withdrawn { 0 } else { items }));
-            assert_eq!(task.active, active.get(&index).copied().unwrap_or_default());
-            assert!(task.open || task.lots > 0 || task.active > 0, "a task is kept that is over");
-        }
-        assert_eq!((s.queued, s.dead_lots as u64, s.settling), (queued, dead, settling));
-        assert_eq!(s.jams, s.slots.iter().filter(|slot| slot.jammed).count());
-        let feeding = self.tasks.iter().filter(|task| task.open && !task.lazy).count();
-        assert_eq!(s.feeding, feeding);
-    }
-
-    /// The counters, the events and the records tell the same.
-    fn check_counts(&mut self) {
-        let counts = self.scheduler.counts();
-        assert_eq!(
-            counts.submitted,
-            counts.done + counts.failed + counts.cancelled + counts.queued + counts.running
-        );
-        assert_eq!(counts.submitted, self.world.items.len() as u64 + self.refused);
-        let events = std::mem::take(&mut *self.events.lock().unwrap());
-        for event in events {
-            self.hear(event);
-        }
-        let dead = self.scheduler.queue.iter().filter(|lot| self.scheduler.tasks[lot.task].withdrawn);
-        let dead: u64 = dead.map(|lot| u64::from(lot.count)).sum();
-        let Told { submitted, done, failed, cancelled } = self.told;
-        assert_eq!((submitted, done, failed), (counts.submitted, counts.done, counts.failed));
-        assert_eq!(cancelled + dead, counts.cancelled);
-        let over = self.world.items.values().filter(|item| item.end.is_some()).count() as u64;
-        let unsettled: u64 = self.unsettled.iter().map(|(answer, ..)| u64::from(answer.count)).sum();
-        assert!(done + failed + cancelled + unsettled >= over + self.refused);
-    }
-
-    /// The events make sense one by one, and each item's end is told once.
-    fn hear(&mut self, event: Event) {
-        match event {
-            Event::Queued { id, count, .. } => {
-                self.told.submitted += u64::from(count);
-                self.waiting.extend(id..id + u64::from(count));
-            }
-            Event::Sent { id, count, slot, .. } => {
-                assert!(self.serving.contains_key(&slot), "a run is sent to nobody");
-                assert!(
-                    (id..id + u64::from(count)).all(|id| self.waiting.remove(&id)),
-                    "{event:?} did not wait"
-                );
-                self.sent.extend(id..id + u64::from(count));
-            }
-            Event::TakenBack { id, count, .. } => {
-                assert!(
-                    (id..id + u64::from(count)).all(|id| self.sent.remove(&id)),
-                    "{event:?} was not sent"
-                );
-                self.waiting.extend(id..id + u64::from(count));
-            }
-            Event::Ended { id, count, slot: None, ending } if !self.is_known(id) => {
-                self.told.submitted += u64::from(count);
-                match ending {
-                    Ending::Cancelled => self.told.cancelled += u64::from(count),
-                    _ => self.told.failed += u64::from(count),
-                }
-            }
-            Event::Ended { id, count, slot, ending } => {
-                let among = if slot.is_some() { &mut self.sent } else { &mut self.waiting };
-                assert!(
-                    (id..id + u64::from(count)).all(|id| among.remove(&id)),
-                    "{event:?} ends another time"
-                );
-                match ending {
-                    Ending::Ran { done, .. } => {
-                        self.told.done += u64::from(done);
-                        self.told.failed += u64::from(count - done);
-                    }
-                    Ending::Failed => self.told.failed += u64::from(count),
-                    Ending::Cancelled => self.told.cancelled += u64::from(count),
-                }
-            }
-            Event::WorkerUp { slot, pid } => {
-                assert_eq!(self.serving.insert(slot, pid), None, "slot {slot} has two workers");
-            }
-            Event::WorkerDown { slot, pid } => {
-                assert!(self.serving.remove(&slot).is_none_or(|up| up == pid));
-            }
-        }
-    }
-
-    fn is_known(&self, id: u64) -> bool {
-        self.waiting.contains(&id) || self.sent.contains(&id)
-    }
-
-    /// Nobody waits for what could be had.
-    fn check_progress(&self) {
-        let s = &self.scheduler;
-        if matches!(s.phase, Phase::Broken | Phase::Terminated) {
-            return;
-        }
-        for (at, slot) in s.slots.iter().enumerate() {
-            let idle = slot.state == State::Ready && slot.flight.is_empty() && self.refill != Some(at);
-            assert!(!idle || s.queued == 0 || slot.jammed, "worker {at} is idle while jobs wait");
-        }
-        let wanted = s.slots.iter().take(s.target);
-        let vacant = wanted.clone().filter(|slot| slot.state == State::Vacant).count();
-        if s.phase == Phase::Open {
-            assert_eq!(vacant, 0, "a slot is forgotten");
-        } else if (s.queued > 0 || s.feeding > 0) && s.target > 0 {
-            assert!(vacant < s.target, "nobody will ever do what waits");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::sizing::AHEAD_RUNS;
 use super::super::*;
+use super::items::{End, Key};
 use super::rig::{MILLI, Rig};
-use super::world::{End, Key};
 
 impl Rig {
     /// The sizes of all runs sent so far.
@@ -27,7 +27,7 @@ impl Rig {
     }
 
     fn end_of(&self, key: Key) -> Option<End> {
-        self.world.items[&key].end.clone()
+        self.world.items[key].end.clone()
     }
 }
 

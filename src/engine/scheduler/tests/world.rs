@@ -2,7 +2,7 @@
 //!
 //! It keeps a record of every item and panics as soon as the scheduler breaks a promise about one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,7 @@ use sidestep_worker::page::SLOTS;
 use sidestep_worker::wire::RunHeader;
 
 use super::super::{Down, Effects, Item, Payload, Verdict};
-
-/// An item: the number of its task, and its place there.
-pub(super) type Key = (u32, u64);
+use super::items::{End, Items, Key};
 
 /// Arguments that know whose they are.
 #[derive(Debug, Clone)]
@@ -36,24 +34,6 @@ impl Payload for Load {
         assert!(count <= self.count, "{self:?} has no {count} items");
         self.size * count as usize
     }
-}
-
-/// What became of an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    Answered { cancelled: bool },
-    Resolved(Verdict),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    pub(super) id: Option<u64>,
-    /// The slot of the worker that could run it.
-    pub(super) holder: Option<usize>,
-    /// It was noted as running once.
-    pub(super) started: bool,
-    pub(super) committed: bool,
-    pub(super) end: Option<End>,
 }
 
 /// A page's slot.
@@ -173,7 +153,7 @@ pub(super) struct World {
     /// Slots whose process is being made.
     pub(super) spawns: Vec<(usize, u32)>,
     pub(super) processes: Vec<Option<Process>>,
-    pub(super) items: HashMap<Key, Record>,
+    pub(super) items: Items,
     pub(super) doing: Doing,
     /// Runs sent, in order: slot, items.
     pub(super) log: Vec<(usize, Vec<Key>)>,
@@ -185,7 +165,7 @@ impl World {
             now: Instant::now() + Duration::from_secs(3600),
             spawns: Vec::new(),
             processes: Vec::new(),
-            items: HashMap::new(),
+            items: Items::default(),
             doing: Doing::Other,
             log: Vec::new(),
         }
@@ -246,7 +226,7 @@ impl World {
             return true;
         }
         let key = (run.task, run.from + u64::from(run.claimed.start));
-        let record = items.get_mut(&key).unwrap();
+        let record = &mut items[key];
         if !run.noted {
             assert!(!record.started, "{key:?} runs a second time");
             assert!(process.killed || record.end.is_none(), "{key:?} runs although it is over");
@@ -300,7 +280,7 @@ impl Effects<Load, u32> for World {
         let (task, from) = (payload.task, payload.from);
         let keys: Vec<Key> = (0..u64::from(header.items)).map(|offset| (task, from + offset)).collect();
         for (offset, key) in keys.iter().enumerate() {
-            let record = self.items.get_mut(key).unwrap();
+            let record = &mut self.items[*key];
             let id = header.first_id + offset as u64;
             assert_eq!(*record.id.get_or_insert(id), id, "{key:?} has changed its id");
             assert!(!record.started, "{key:?} is sent again although it has begun");
@@ -325,7 +305,7 @@ impl Effects<Load, u32> for World {
         let (back, task, from) = (end..claim.end, claim.task, claim.from);
         claim.end = end;
         for item in back.clone() {
-            let record = self.items.get_mut(&(task, from + u64::from(item))).unwrap();
+            let record = &mut self.items[(task, from + u64::from(item))];
             assert!(!record.started);
             record.holder = None;
         }
@@ -353,7 +333,7 @@ impl Effects<Load, u32> for World {
 
     fn resolve(&mut self, sink: &u32, item: Item, verdict: Verdict) {
         let key = (*sink, item.index);
-        let record = self.items.get_mut(&key).unwrap();
+        let record = &mut self.items[key];
         assert_eq!(*record.id.get_or_insert(item.id), item.id, "{key:?} has changed its id");
         assert_eq!(record.end, None, "{key:?} resolves twice");
         match (&verdict, self.doing) {
