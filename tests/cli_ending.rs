@@ -136,6 +136,28 @@ fn a_result_is_not_held_back_by_a_later_job() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn a_result_is_not_held_back_by_a_later_input() {
+    for order in ["--unordered", "--keep-order"] {
+        let mut child = pool_run(&["-w2", order, "primes"]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut ask = |input: &[u8]| {
+            stdin.write_all(input).unwrap();
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            line
+        };
+        // The next input comes only after the result of the one before.
+        for _ in 0..20 {
+            assert_eq!((ask(b"10\n"), ask(b"20\n3")), ("4\n".into(), "8\n".into()), "{order}");
+            assert_eq!(ask(b"0\n"), "10\n", "{order}");
+        }
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
 /// Each but the first gives more than a fifth of what is held in memory; the first waits until the last has begun.
 const HELD_BACK: &str =
     "case {} in 1) read line < FIFO;; 7) echo > FIFO;; esac; head -c 15000000 /dev/zero; echo {}";

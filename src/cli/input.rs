@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::say::reason;
 
@@ -39,7 +40,7 @@ pub(super) struct Inputs {
 
 enum Reader {
     Given(std::vec::IntoIter<OsString>),
-    Lines { lines: Box<dyn BufRead>, end: u8 },
+    Lines { lines: BufReader<File>, end: u8 },
     Once,
 }
 
@@ -95,26 +96,38 @@ impl Source {
             Source::Given(inputs) => (Reader::Given(inputs.into_iter()), Place::Argument),
             Source::Once => (Reader::Once, Place::Argument),
             Source::Stdin => {
-                let lines = Box::new(io::stdin().lock());
-                (Reader::Lines { lines, end }, Place::Stdin(if null { "item" } else { "line" }))
+                let place = Place::Stdin(if null { "item" } else { "line" });
+                let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+                (lines(file, end, &place)?, place)
             }
             Source::File(path) => {
-                let lines = Box::new(BufReader::with_capacity(64 * 1024, open(&path)?));
-                (Reader::Lines { lines, end }, Place::File(path.display().to_string()))
+                let place = Place::File(path.display().to_string());
+                (lines(File::open(&path), end, &place)?, place)
             }
         };
         Ok(Inputs { reader, place, taken: 0 })
     }
 }
 
-fn open(path: &Path) -> Result<File, InputError> {
-    File::open(path).map_err(|cause| InputError { what: path.display().to_string(), cause })
+fn lines(file: io::Result<File>, end: u8, place: &Place) -> Result<Reader, InputError> {
+    match file {
+        Ok(file) => Ok(Reader::Lines { lines: BufReader::with_capacity(64 * 1024, file), end }),
+        Err(cause) => Err(InputError { what: place.source(), cause }),
+    }
 }
 
 impl Inputs {
     /// How to say which one an input is.
     pub(super) fn place(&self) -> Place {
         self.place.clone()
+    }
+
+    /// Whether the next input is there, so that nobody waits for it.
+    pub(super) fn is_there(&self) -> bool {
+        match &self.reader {
+            Reader::Given(_) | Reader::Once => true,
+            Reader::Lines { lines, end } => lines.buffer().contains(end),
+        }
     }
 
     /// The next input; `None` at the end. A last line without its newline is one too, an empty line as well.
@@ -133,7 +146,7 @@ impl Inputs {
     }
 }
 
-fn next_line(lines: &mut dyn BufRead, end: u8) -> io::Result<Option<Vec<u8>>> {
+fn next_line(lines: &mut impl BufRead, end: u8) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     if lines.read_until(end, &mut line)? == 0 {
         return Ok(None);

@@ -8,7 +8,7 @@
 //! }
 //! ```
 //!
-//! The way of an input: `options` says where it comes from, `input` reads it, `arguments` makes a call of it, the pool
+//! The way of an input: `options` says where it comes from, `input` reads it (on the thread of `intake`), `arguments` makes a call of it, the pool
 //! runs that, `printer` (with `report`) makes text of the outcome, `reorder` holds it until its turn, `output` writes.
 
 mod arguments;
@@ -16,6 +16,7 @@ mod builtin;
 mod command;
 mod ending;
 mod input;
+mod intake;
 mod jobs;
 mod list;
 mod options;

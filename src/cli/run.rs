@@ -1,7 +1,7 @@
 //! Runs a job over its inputs.
 //!
 //! One thread does it: it asks the pool for the next result, the pool asks it for the next inputs, and what comes out
-//! goes to the printer. So nothing here is locked, and no input is read before a worker can use it.
+//! goes to the printer. So nothing here is locked, and few inputs are read before a worker can use them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::arguments::Arguments;
 use super::ending::CliError;
 use super::input::{Input, InputError, Inputs};
+use super::intake::{Intake, intake};
 use super::printer::Printer;
 use super::report::Problem;
+use crate::pool::{Pulled, Source};
 use crate::{JobError, Pool};
 
 /// How far a run has come, for whoever asks from another thread.
@@ -79,20 +81,21 @@ impl Session<'_> {
 /// Turns inputs into arguments as the pool asks for them.
 struct Feed<'a> {
     arguments: &'a Arguments,
-    inputs: Inputs,
+    inputs: Intake,
     session: &'a Session<'a>,
     sent: u64,
 }
 
-impl Iterator for Feed<'_> {
+impl Source for Feed<'_> {
     type Item = Vec<u8>;
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn pull(&mut self) -> Pulled<Vec<u8>> {
         loop {
             let input = match self.inputs.next() {
-                Ok(Some(input)) => input,
-                Ok(None) => break,
-                Err(error) => {
+                Pulled::Item(Ok(input)) => input,
+                Pulled::Later => return Pulled::Later,
+                Pulled::End => break,
+                Pulled::Item(Err(error)) => {
                     self.session.broken.replace(Some(error));
                     break;
                 }
@@ -102,7 +105,7 @@ impl Iterator for Feed<'_> {
                 Ok(arguments) => {
                     self.session.sent.borrow_mut().insert(self.sent, input);
                     self.sent += 1;
-                    return Some(arguments);
+                    return Pulled::Item(arguments);
                 }
                 Err(bad) => {
                     let problem = Problem::new(bad.to_string());
@@ -111,7 +114,11 @@ impl Iterator for Feed<'_> {
             }
         }
         self.session.tally.drained.store(true, Ordering::Relaxed);
-        None
+        Pulled::End
+    }
+
+    fn is_due(&self) -> bool {
+        self.inputs.is_due()
     }
 }
 
@@ -126,8 +133,11 @@ pub(super) fn run(
     let (job, ending) = (printer.job, printer.ending);
     let session =
         Session { printer: printer.into(), sent: RefCell::default(), broken: RefCell::default(), tally };
-    let feed = Feed { arguments, inputs, session: &session, sent: 0 };
-    for result in pool.raw_unordered(&job.name, arguments.encoding(), feed).map_err(CliError::Job)? {
+    let (inlet, outlet) = intake();
+    let feed = Feed { arguments, inputs: outlet, session: &session, sent: 0 };
+    let results = pool.raw_unordered(&job.name, arguments.encoding(), feed).map_err(CliError::Job)?;
+    inlet.read(inputs, results.rouser()).map_err(CliError::Thread)?;
+    for result in results {
         if let Err(error) = &result.outcome
             && ends_all(error)
         {

@@ -17,8 +17,9 @@ use crate::error::{JobError, Place};
 use super::feed::Feed;
 use super::handle::{Cell, decode};
 use super::hook::{Function, Hook, Hooks};
-use super::imap::{Imap, Order};
+use super::imap::Imap;
 use super::many::Results;
+use super::stream::{Order, Stream};
 use super::{JobHandle, MapHandle, Pool};
 
 /// A job that is about to be called, with options of its own.
@@ -314,19 +315,12 @@ impl<'p, F> Call<'p, F> {
             encode_args::<F, (A,)>(&(item,), out)
         }
         let input = items.into_iter();
-        match self.target(true) {
-            Ok(Target { name, spec, hooks }) => Imap::new(
-                self.engine,
-                input,
-                encode_one::<F, A>,
-                decode::<F::Output>,
-                name,
-                spec,
-                hooks,
-                order,
-            ),
-            Err(error) => Imap::refused(self.engine, input, encode_one::<F, A>, decode::<F::Output>, error),
-        }
+        let (name, spec, hooks) = match self.target(true) {
+            Ok(Target { name, spec, hooks }) => (name, Ok(spec), hooks),
+            Err(error) => (String::new(), Err(error), Hooks::default()),
+        };
+        let results = Stream::new(name, decode::<F::Output>, hooks, order);
+        Imap::new(self.engine, input, encode_one::<F, A>, results, spec)
     }
 }
 

@@ -9,9 +9,11 @@ mod hook;
 mod imap;
 mod many;
 mod named;
+mod pull;
 #[cfg(feature = "cli")]
 mod raw;
 mod stats;
+mod stream;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -29,7 +31,9 @@ pub use handle::JobHandle;
 pub use imap::Imap;
 pub use many::MapHandle;
 #[cfg(feature = "cli")]
-pub(crate) use raw::RawResult;
+pub(crate) use pull::{Pulled, Source};
+#[cfg(feature = "cli")]
+pub(crate) use raw::{RawResult, Rouser};
 pub use stats::{Quantiles, Stats, WorkerState, WorkerStats};
 
 /// A pool of worker processes.

@@ -1,0 +1,250 @@
+//! Pulls input as its results are asked for: nobody has to hold all of either.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+#[cfg(feature = "cli")]
+use std::sync::Weak;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sidestep_worker::codec::CodecError;
+
+use crate::engine::scheduler::TaskSpec;
+use crate::engine::{Captured, Engine};
+use crate::error::{JobError, Place};
+
+use super::feed::Feed;
+use super::stream::Stream;
+
+/// Items that are pulled ahead for each worker until it is known what they take.
+const FIRST_AHEAD: u64 = 32;
+/// Work that is pulled ahead for each worker once that is known, in nanoseconds,
+const AHEAD: u64 = 2_000_000;
+/// and no more bytes of arguments than this for each,
+const AHEAD_BYTES: u64 = 64 << 10;
+/// but this many items in any case, so that nobody waits for input.
+const LEAST_AHEAD: u64 = 2;
+
+/// Where items come from.
+pub(crate) trait Source {
+    type Item;
+    /// Asks for the next one.
+    fn pull(&mut self) -> Pulled<Self::Item>;
+    /// Whether it is worth to ask again after [`Pulled::Later`]. Cheap, and takes no lock.
+    fn is_due(&self) -> bool;
+}
+
+/// What a [`Source`] says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pulled<T> {
+    Item(T),
+    /// There is none for the moment.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "iterators make one wait"))]
+    Later,
+    /// There is none any more.
+    End,
+}
+
+/// The arguments of a job as bytes.
+pub(super) type Encode<T> = fn(T, &mut Vec<u8>) -> Result<(), CodecError>;
+
+/// The two ends of one task: what goes in and what comes out, on one thread.
+pub(super) struct Puller<'p, S: Source, R> {
+    engine: &'p Arc<Engine>,
+    input: Input<S>,
+    encode: Encode<S::Item>,
+    pub(super) results: Arc<Stream<R>>,
+    feed: Option<Feed>,
+    job: u32,
+    /// Items pulled, and results given.
+    pub(super) pulled: u64,
+    pub(super) given: u64,
+    /// Bytes of all arguments so far.
+    bytes: u64,
+    /// Items to be pulled ahead of the results.
+    window: u64,
+}
+
+enum Input<S> {
+    Open(S),
+    /// It had nothing for the moment.
+    Waiting(S),
+    Ended,
+    /// It has panicked; the panic comes out once all results before it have been given.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<S: Source> Input<S> {
+    fn is_due(&self) -> bool {
+        matches!(self, Input::Waiting(source) if source.is_due())
+    }
+
+    /// One that had nothing is asked again.
+    fn reopen(&mut self) {
+        *self = match std::mem::replace(self, Input::Ended) {
+            Input::Waiting(source) => Input::Open(source),
+            other => other,
+        };
+    }
+
+    fn wait(&mut self) {
+        *self = match std::mem::replace(self, Input::Ended) {
+            Input::Open(source) => Input::Waiting(source),
+            other => other,
+        };
+    }
+}
+
+impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
+    /// Without a `spec` it gives that error and ends.
+    pub(super) fn new(
+        engine: &'p Arc<Engine>,
+        source: S,
+        encode: Encode<S::Item>,
+        results: Stream<R>,
+        spec: Result<TaskSpec, JobError>,
+    ) -> Self {
+        let results = Arc::new(results);
+        let job = spec.as_ref().map_or(0, |spec| spec.job);
+        let feed = spec.and_then(|spec| {
+            let feed = Feed::open(engine, results.clone(), spec).ok_or_else(|| engine.refusal())?;
+            results.opened(feed.task);
+            Ok(feed)
+        });
+        let (input, feed, pulled) = match feed {
+            Ok(feed) => (Input::Open(source), Some(feed), 0),
+            Err(error) => {
+                results.refuse_all(error);
+                (Input::Ended, None, 1)
+            }
+        };
+        Puller { engine, input, encode, results, feed, job, pulled, given: 0, bytes: 0, window: 0 }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn engine(&self) -> Weak<Engine> {
+        Arc::downgrade(self.engine)
+    }
+
+    /// The next result, and the place of its item in the input.
+    pub(super) fn advance(&mut self, deadline: Option<Instant>) -> Option<(u64, Result<R, JobError>)> {
+        loop {
+            self.pull();
+            if self.given == self.pulled && !matches!(self.input, Input::Waiting(_)) {
+                if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
+                    resume_unwind(panic);
+                }
+                return None;
+            }
+            if !self.results.wait(self.engine, deadline, &|| self.input.is_due()) {
+                let error = match deadline {
+                    Some(_) => JobError::StillRunning,
+                    None => super::waited_while_reading(),
+                };
+                return Some((self.given, Err(error)));
+            }
+            if let Some(taken) = self.results.take() {
+                self.given += 1;
+                return Some(taken);
+            }
+        }
+    }
+
+    /// The same without a place, and what the job has printed is dropped.
+    pub(super) fn next_result(&mut self, timeout: Option<Duration>) -> Option<Result<R, JobError>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (index, result) = self.advance(deadline)?;
+        self.take_output(index);
+        Some(result)
+    }
+
+    /// What the job of an item has printed, if the pool captures it.
+    pub(super) fn take_output(&self, index: u64) -> Option<Captured> {
+        self.engine.captures().then(|| self.results.take_output(index)).flatten()
+    }
+
+    /// Pulls input until enough is under way.
+    fn pull(&mut self) {
+        self.input.reopen();
+        let under_way = self.pulled - self.given;
+        if under_way * 2 > self.window && under_way >= LEAST_AHEAD || !matches!(self.input, Input::Open(_)) {
+            return;
+        }
+        let workers = self.engine.config.workers as u64;
+        let pace = self.engine.pace(self.job);
+        let wanted = AHEAD.checked_div(pace).unwrap_or(0).max(FIRST_AHEAD) * workers;
+        self.window = wanted.min((self.window * 2).max(FIRST_AHEAD * workers));
+        while self.pulled - self.given < self.window && self.has_room(workers) && self.pull_one() {}
+        if let Some(feed) = &mut self.feed {
+            feed.hand_over();
+            if !feed.refused.is_empty() {
+                self.stop();
+            }
+        }
+    }
+
+    /// Whether the arguments under way, by their average size, leave room for one more.
+    fn has_room(&self, workers: u64) -> bool {
+        let under_way = self.pulled - self.given;
+        let average = self.bytes / self.pulled.max(1);
+        under_way < LEAST_AHEAD * workers || under_way * average < AHEAD_BYTES * workers
+    }
+
+    /// Pulls one item; `false` if there is none now.
+    fn pull_one(&mut self) -> bool {
+        let Input::Open(source) = &mut self.input else { return false };
+        match catch_unwind(AssertUnwindSafe(|| source.pull())) {
+            Ok(Pulled::Item(item)) => self.push(item),
+            Ok(Pulled::Later) => {
+                self.input.wait();
+                false
+            }
+            Ok(Pulled::End) => {
+                self.stop();
+                false
+            }
+            Err(panic) => {
+                self.stop();
+                self.input = Input::Panicked(panic);
+                false
+            }
+        }
+    }
+
+    /// `false` if no more are wanted.
+    fn push(&mut self, item: S::Item) -> bool {
+        let Some(feed) = &mut self.feed else { return false };
+        self.pulled += 1;
+        let (encode, bytes) = (self.encode, &mut self.bytes);
+        let added = feed.add(|out| {
+            let start = out.len();
+            encode(item, out)?;
+            *bytes += (out.len() - start) as u64;
+            Ok(())
+        });
+        match added {
+            Ok(wanted) => wanted,
+            Err((index, id, error)) => {
+                let place = Place { job: self.results.job.clone(), id, pid: None };
+                self.results.refuse(index, place.encode(error));
+                true
+            }
+        }
+    }
+
+    /// The input has ended, or nobody takes it any more: then what was pulled and not taken fails.
+    fn stop(&mut self) {
+        self.input = Input::Ended;
+        let Some(mut feed) = self.feed.take() else { return };
+        feed.finish();
+        for index in feed.refused.drain(..).flatten() {
+            self.results.refuse(index, self.engine.refusal());
+        }
+    }
+}
+
+impl<S: Source, R> Drop for Puller<'_, S, R> {
+    fn drop(&mut self) {
+        self.results.withdraw(self.engine);
+    }
+}
