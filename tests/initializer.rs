@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use scenario::jobs::{arrive, hold, pid, square};
 use scenario::{
-    Gate, SOON, all_up, assert_all_over, assert_usable, eventually, is_alive, is_lost, kill_all, promptly,
-    scenario, send, within,
+    Gate, all_up, assert_all_over, assert_usable, eventually, is_alive, is_lost, kill_all, promptly,
+    scenario, send,
 };
 use sidestep::{Builder, Failure, JobError, Pool, PoolError};
 
@@ -123,7 +123,7 @@ fn one_that_is_no_job_is_told() {
 }
 
 /// A pool whose initializer would fail from now on, and why it broke once its workers were gone.
-fn breaks_on_replacement(what: &str, limit: Duration) -> PoolError {
+fn breaks_on_replacement(what: &str) -> PoolError {
     let pool = told("go on").build().unwrap();
     all_up(&pool, 2);
     let gate = Gate::new(what);
@@ -132,7 +132,7 @@ fn breaks_on_replacement(what: &str, limit: Duration) -> PoolError {
     let queued = pool.apply_async(square, (3,));
     tell(what);
     kill_all(&workers[..1]);
-    within(limit, "the pool breaks", || queued.ready());
+    eventually("the pool breaks", || queued.ready());
     match queued.get() {
         Err(JobError::PoolBroken { reason }) => assert!(!reason.is_empty()),
         other => panic!("{other:?}"),
@@ -151,7 +151,7 @@ fn breaks_on_replacement(what: &str, limit: Duration) -> PoolError {
 fn one_that_fails_in_a_replacement_breaks_the_pool_at_once() {
     scenario(|| {
         for (what, wanted) in [("err", "the model is missing"), ("panic", "the model is broken")] {
-            match breaks_on_replacement(what, SOON) {
+            match breaks_on_replacement(what) {
                 PoolError::Initializer { message } => assert!(message.contains(wanted), "{message}"),
                 other => panic!("{what}: {other:?}"),
             }
@@ -163,7 +163,7 @@ fn one_that_fails_in_a_replacement_breaks_the_pool_at_once() {
 fn one_that_ends_its_process_or_hangs_in_replacements_breaks_the_pool_after_five() {
     scenario(|| {
         for what in ["exit", "hang"] {
-            let error = breaks_on_replacement(what, Duration::from_secs(8));
+            let error = breaks_on_replacement(what);
             assert!(matches!(error, PoolError::RestartStorm { deaths: 5, .. }), "{what}: {error:?}");
         }
     });
