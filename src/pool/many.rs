@@ -238,19 +238,24 @@ impl<R> Results<R> {
         true
     }
 
-    /// Shows the outcome if it is known, and withdraws the rest if it is an error.
+    /// Shows the outcome if it is known. If it is an error, the rest is withdrawn first.
     fn settle(&self) {
         let mut state = self.state();
         if !matches!(state.stage, Stage::Filling) {
             return;
         }
         let Some(outcome) = state.outcome() else { return };
-        let failed = outcome.is_err();
+        if outcome.is_err() {
+            // Whoever sees the error may rely on it that nothing more begins.
+            drop(state);
+            self.withdraw(false);
+            state = self.state();
+            if !matches!(state.stage, Stage::Filling) {
+                return;
+            }
+        }
         state.stage = Stage::Ready(outcome);
         self.announce(state);
-        if failed {
-            self.withdraw(false);
-        }
     }
 
     fn announce(&self, mut state: MutexGuard<'_, State<R>>) {
@@ -318,6 +323,10 @@ impl<R: Send + 'static> Sink for Results<R> {
             state.put(item.index as usize, result);
         }
         ok
+    }
+
+    fn is_bad(&self, bytes: &[u8]) -> bool {
+        self.hooks.is_bad(|| (self.decode)(bytes).ok())
     }
 
     fn publish(&self) {
