@@ -104,6 +104,13 @@ impl Payload for Args {
         }
     }
 
+    fn part(&mut self, at: u32, count: u32) -> Args {
+        match self {
+            Args::One(args) => Args::One(std::mem::take(args)),
+            Args::Part { batch, from, .. } => Args::Part { batch: batch.clone(), from: *from + at, count },
+        }
+    }
+
     fn weight(&self, count: u32) -> usize {
         self.wire_len(count)
     }

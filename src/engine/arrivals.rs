@@ -59,6 +59,7 @@ impl Engine {
             outbox: Outbox::new(spawned.jobs),
             greeting: Greeting::Silent,
             fault: None,
+            stopped: None,
             killed: None,
             closed: None,
             stderr: stderr.clone(),

@@ -80,6 +80,7 @@ impl Engine {
     // ---- time ----
 
     pub(super) fn tick(&self, io: &mut Io, now: Instant) {
+        self.expire(io);
         self.with(|core, _| {
             for at in core.scheduler.tick(now, &mut core.wires) {
                 let Some(link) = core.wires.links[at].as_ref() else { continue };
@@ -93,9 +94,27 @@ impl Engine {
                 }
                 core.scheduler.looked_at(at, stopped, now, &mut core.wires);
             }
-            core.end_late(now, self.config.start_timeout);
+            core.end_late(now, self.config.start_timeout, self.config.grace);
         });
         self.abandon_late(io, now);
+    }
+
+    /// Ends items that run for too long. Those that have just ended are answered first.
+    fn expire(&self, io: &mut Io) {
+        let overdue = {
+            let core = self.core();
+            let overdue = core.scheduler.overdue(&core.wires).into_iter();
+            overdue.filter_map(|at| Some((at, core.wires.links[at].as_ref()?.generation))).collect::<Vec<_>>()
+        };
+        for (at, generation) in overdue {
+            self.read_results(io, at, generation);
+            let output = io.end(at, generation).and_then(|ends| ends.captured_last());
+            self.with(|core, now| {
+                core.wires.output = output;
+                core.scheduler.expire(at, now, &mut core.wires);
+                core.wires.output = None;
+            });
+        }
     }
 
     /// Processes that do not end although they were killed: their slots are given up.
@@ -154,13 +173,13 @@ impl Core {
         if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
-        self.wires.loss =
-            Some(Loss { pid: link.child.pid(), cause, stderr_tail: tail.clone(), fault, output });
+        self.wires.loss = Some(Loss { cause, stderr_tail: tail.clone(), fault });
+        self.wires.output = output;
         // The scheduler asks the page of a gone worker what was claimed.
         self.wires.links[at] = Some(link);
         let storm = self.scheduler.down(at, how, now, &mut self.wires);
         self.wires.links[at] = None;
-        self.wires.loss = None;
+        (self.wires.loss, self.wires.output) = (None, None);
         if storm {
             self.break_down(
                 PoolError::RestartStorm { deaths: super::scheduler::STORM, stderr_tail: tail },
@@ -196,8 +215,8 @@ impl Core {
         }
     }
 
-    /// Kills workers that do not get ready, or do not go, in time.
-    pub(super) fn end_late(&mut self, now: Instant, start_timeout: Duration) {
+    /// Kills workers that do not get ready, or do not go, or do not heed that they are to stop, in time.
+    pub(super) fn end_late(&mut self, now: Instant, start_timeout: Duration, grace: Duration) {
         let late: Vec<_> = self
             .scheduler
             .workers()
@@ -214,6 +233,12 @@ impl Core {
             let closed = self.wires.links[at].as_ref().and_then(|link| link.closed);
             if closed.is_some_and(|closed| now.saturating_duration_since(closed) >= CLOSED) {
                 self.wires.condemn(at, "the job closed the worker's result pipe".into());
+            }
+        }
+        for link in self.wires.links.iter_mut().flatten() {
+            let stopped = link.stopped.filter(|_| link.killed.is_none());
+            if stopped.is_some_and(|stopped| now.saturating_duration_since(stopped) >= grace) {
+                link.kill(Signal::SIGKILL);
             }
         }
         for view in late {

@@ -45,7 +45,7 @@ use crate::process::{Forwarder, Plan, Poller, SpawnError, Spawned, look_at_sigpi
 pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 use driver::Io;
-use scheduler::{Counts, Phase, Scheduler, TaskKey, TaskSpec, Withdrawn, WorkerView};
+use scheduler::{Backoff, Counts, Phase, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn, WorkerView};
 pub use sink::Captured;
 pub(crate) use sink::Sink;
 use sleep::Sleep;
@@ -60,6 +60,11 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) plan: Arc<Plan>,
     pub(crate) start_timeout: Duration,
+    /// What holds for a call that says nothing else.
+    pub(crate) terms: Terms,
+    pub(crate) backoff: Backoff,
+    /// How long a worker that is asked to end may take.
+    pub(crate) grace: Duration,
     pub(crate) initializer: Option<NamedCall>,
     pub(crate) finalizer: Option<NamedCall>,
     /// The bytes of a path.
@@ -126,7 +131,7 @@ impl Engine {
         });
         let engine = Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             core: Mutex::new(Core {
-                scheduler: Scheduler::new(),
+                scheduler: Scheduler::new(config.backoff),
                 wires: Wires::new(weak.clone()),
                 start: Start::Pending,
                 table: None,
@@ -185,9 +190,9 @@ impl Engine {
         let result = work(&mut core, Instant::now());
         core.wires.flush(&self.poller);
         let deliveries = std::mem::take(&mut core.wires.deliveries);
-        let uneven = core.is_uneven();
+        let soon = core.scheduler.take_watching() | core.is_uneven();
         drop(core);
-        if uneven && self.sleep.too_long() {
+        if soon && self.sleep.too_long() {
             self.poller.wake();
         }
         if !deliveries.is_empty() {

@@ -1,5 +1,6 @@
 //! From a worker's bytes to a handle's result.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,9 +13,10 @@ use crate::error::{JobError, Place};
 use crate::process::Stderr;
 
 use super::Engine;
+use super::args::Args;
 use super::driver::Io;
 use super::inbox::{Inbox, Stopped};
-use super::scheduler::{Answer, Item, Phase};
+use super::scheduler::{Answer, Fate, Item, Phase};
 use super::sink::{Captured, Sink};
 
 /// The reading ends of one worker.
@@ -81,7 +83,7 @@ impl Engine {
 
     /// Results are handed over in three steps: whose they are, what they are, that they are counted. Only the first
     /// and the last need the core. `false` if there are more than were asked for.
-    pub(super) fn settle(&self, ends: &Ends, at: usize, frames: &[(Header, std::ops::Range<usize>)]) -> bool {
+    pub(super) fn settle(&self, ends: &Ends, at: usize, frames: &[(Header, Range<usize>)]) -> bool {
         if frames.is_empty() {
             return true;
         }
@@ -94,11 +96,11 @@ impl Engine {
             if core.scheduler.take_answers(at, frames.len() as u32, Instant::now(), &mut answers).is_none() {
                 // What was taken before it came to light stays answered.
                 drop(core);
-                self.deliver(ends, at, &answers, frames);
+                self.deliver(ends, at, &mut answers, frames);
                 return false;
             }
         }
-        self.deliver(ends, at, &answers, frames);
+        self.deliver(ends, at, &mut answers, frames);
         true
     }
 
@@ -106,38 +108,42 @@ impl Engine {
         &self,
         ends: &Ends,
         at: usize,
-        answers: &[Answer<Arc<dyn Sink>>],
-        frames: &[(Header, std::ops::Range<usize>)],
+        answers: &mut [Answer<Args, Arc<dyn Sink>>],
+        frames: &[(Header, Range<usize>)],
     ) {
         let mut frames = frames.iter();
-        let settled: Vec<(u32, u64)> = answers
-            .iter()
-            .map(|answer| {
-                let mut done = 0;
-                let mut nanos = 0;
-                for (offset, (header, body)) in (0..answer.count).zip(frames.by_ref()) {
-                    let item = Item {
-                        index: answer.first.index + u64::from(offset),
-                        id: answer.first.id + u64::from(offset),
-                    };
-                    nanos = duration_of(header.aux);
-                    let outcome = ends.outcome(answer, item, *header, body.clone());
-                    let output = ends.captured(item.id);
-                    done += u32::from(answer.sink.accept(item, outcome, output));
-                }
-                (done, nanos)
-            })
-            .collect();
+        let mut read: Vec<Read<'_>> =
+            answers.iter().map(|answer| ends.accept(answer, frames.by_ref())).collect();
         self.with(|core, now| {
-            for (answer, (done, nanos)) in answers.iter().zip(settled) {
-                core.scheduler.settle(answer, done, nanos);
+            for (answer, read) in answers.iter_mut().zip(&mut read) {
+                let again = read.bad.is_some();
+                if core.scheduler.settle(answer, read.done, again, read.nanos, now) {
+                    read.bad = None;
+                }
             }
             core.scheduler.refill(at, now, &mut core.wires);
         });
-        for answer in answers {
-            answer.sink.publish();
+        for (answer, read) in answers.iter().zip(read) {
+            if let Some((outcome, output)) = read.bad {
+                answer.sink.accept(answer.first, outcome, output);
+            }
+            if answer.fate != Fate::Late {
+                answer.sink.publish();
+            }
         }
     }
+}
+
+/// What a job has returned, or why it has not, and what it has printed.
+type Outcome<'a> = (Result<&'a [u8], JobError>, Option<Captured>);
+
+/// What became of the items of one answer.
+struct Read<'a> {
+    /// How many gave a value.
+    done: u32,
+    nanos: u64,
+    /// The one item's outcome, if it is to be tried again: then nobody has seen it yet.
+    bad: Option<Outcome<'a>>,
 }
 
 impl Ends {
@@ -145,15 +151,41 @@ impl Ends {
         self.stdout.iter().chain([&self.stderr])
     }
 
+    /// Hands the items of an answer over, but for one that is to be tried again.
+    fn accept<'a>(
+        &self,
+        answer: &Answer<Args, Arc<dyn Sink>>,
+        frames: &mut impl Iterator<Item = &'a (Header, Range<usize>)>,
+    ) -> Read<'_> {
+        let mut read = Read { done: 0, nanos: 0, bad: None };
+        for (offset, (header, body)) in (0..answer.count).zip(frames) {
+            let Item { index, id } = answer.first;
+            let item = Item { index: index + u64::from(offset), id: id + u64::from(offset) };
+            read.nanos = duration_of(header.aux);
+            let output = self.captured(item.id);
+            if answer.fate == Fate::Late {
+                continue;
+            }
+            let outcome = self.outcome(answer, item, *header, body.clone());
+            if answer.may_try_again() && is_bad(&answer.sink, &outcome) {
+                read.done += u32::from(outcome.is_ok());
+                read.bad = Some((outcome, output));
+            } else {
+                read.done += u32::from(answer.sink.accept(item, outcome, output));
+            }
+        }
+        read
+    }
+
     pub(super) fn outcome(
         &self,
-        answer: &Answer<Arc<dyn Sink>>,
+        answer: &Answer<Args, Arc<dyn Sink>>,
         item: Item,
         header: Header,
-        body: std::ops::Range<usize>,
+        body: Range<usize>,
     ) -> Result<&[u8], JobError> {
         let body = self.inbox.body(body);
-        if answer.cancelled {
+        if answer.fate == Fate::Cancelled {
             return Err(JobError::Cancelled);
         }
         if header.kind == Kind::Done {
@@ -181,5 +213,13 @@ impl Ends {
             stdout: self.stdout.as_ref().and_then(|stdout| stdout.take(id)).unwrap_or_default(),
             stderr: self.stderr.take(id).unwrap_or_default(),
         })
+    }
+}
+
+/// Whether an outcome is worth another attempt.
+fn is_bad(sink: &Arc<dyn Sink>, outcome: &Result<&[u8], JobError>) -> bool {
+    match outcome {
+        Ok(bytes) => sink.is_bad(bytes),
+        Err(error) => matches!(error, JobError::Panicked { .. }),
     }
 }

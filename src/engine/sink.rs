@@ -20,6 +20,8 @@ pub struct Captured {
 pub(crate) trait Sink: Send + Sync {
     /// Keeps an item's outcome; tells whether it is a value.
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool;
+    /// Whether a value is so bad that the job is to be tried again. Asked before [`accept`](Sink::accept).
+    fn is_bad(&self, bytes: &[u8]) -> bool;
     /// Wakes whoever waits, if what was accepted is what they wait for.
     fn publish(&self);
     /// The job's name.

@@ -15,7 +15,7 @@ use crate::process::{self, Child, Interest, Output, Poller, Stderr};
 use super::args::Args;
 use super::driver::{Source, token};
 use super::outbox::Outbox;
-use super::scheduler::{Effects, Item, Verdict};
+use super::scheduler::{Effects, Item, Running, Verdict};
 use super::sink::{Captured, Sink};
 use super::{Engine, start::Greeting};
 
@@ -31,6 +31,8 @@ pub(super) struct Link {
     pub(super) fault: Option<String>,
     /// When its result pipe was seen closed: it is ending, or a job has closed it.
     pub(super) closed: Option<Instant>,
+    /// When it was asked to end, with a kill to follow.
+    pub(super) stopped: Option<Instant>,
     /// When it was first killed.
     pub(super) killed: Option<Instant>,
     pub(super) stderr: Arc<Stderr>,
@@ -42,6 +44,14 @@ impl Link {
         self.child.kill_group(signal);
     }
 
+    /// Asks the worker and its group to end; a group that is stopped has to go on for that.
+    fn stop(&mut self) {
+        self.stopped.get_or_insert_with(Instant::now);
+        self.page.ask_to_stop(true);
+        self.child.kill_group(Signal::SIGTERM);
+        self.child.kill_group(Signal::SIGCONT);
+    }
+
     /// How long ago it was killed; nothing if it was not.
     pub(super) fn killed_for(&self, now: Instant) -> Duration {
         self.killed.map_or(Duration::ZERO, |killed| now.saturating_duration_since(killed))
@@ -51,13 +61,10 @@ impl Link {
 /// How a worker ended, for the error of the item that it ran.
 #[derive(Debug, Clone)]
 pub(super) struct Loss {
-    pub(super) pid: u32,
     pub(super) cause: Cause,
     pub(super) stderr_tail: String,
     /// What it did wrong, if it was killed for that.
     pub(super) fault: Option<String>,
-    /// What the job that it ran had printed.
-    pub(super) output: Option<(u64, Captured)>,
 }
 
 /// An outcome to be handed over once the engine's lock is free.
@@ -84,6 +91,8 @@ pub(super) struct Wires {
     dirty: Vec<usize>,
     /// The worker that is being charged.
     pub(super) loss: Option<Loss>,
+    /// What the job that it runs has printed.
+    pub(super) output: Option<(u64, Captured)>,
     /// Why the pool is broken.
     pub(super) broken: Option<PoolError>,
 }
@@ -96,6 +105,7 @@ impl Wires {
             deliveries: Vec::new(),
             dirty: Vec::new(),
             loss: None,
+            output: None,
             broken: None,
         }
     }
@@ -209,9 +219,27 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
         }
     }
 
-    fn resolve(&mut self, sink: &Arc<dyn Sink>, item: Item, verdict: Verdict) {
+    fn stop(&mut self, slot: usize) {
+        if let Some(link) = self.live(slot) {
+            link.stop();
+        }
+    }
+
+    fn running(&self, slot: usize) -> Option<Running> {
+        let (run, item, nanos) = self.page(slot)?.running()?;
+        Some(Running { run, item, age: Duration::from_nanos(nanos) })
+    }
+
+    fn halt(&mut self, slot: usize, halt: bool) {
+        if let Some(page) = self.page(slot) {
+            page.halt(halt);
+        }
+    }
+
+    fn resolve(&mut self, sink: &Arc<dyn Sink>, item: Item, slot: Option<usize>, verdict: Verdict) {
+        let pid = slot.and_then(|slot| Some(self.links.get(slot)?.as_ref()?.child.pid()));
+        let place = Place { job: sink.job().to_owned(), id: item.id, pid };
         let loss = self.loss.as_ref();
-        let place = Place { job: sink.job().to_owned(), id: item.id, pid: loss.map(|loss| loss.pid) };
         let error = match (verdict, loss) {
             (Verdict::Cancelled, _) => JobError::Cancelled,
             (Verdict::PoolClosed, _) => JobError::PoolClosed,
@@ -221,25 +249,31 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
                     .as_ref()
                     .map_or_else(|| "its workers no longer start".into(), |why| why.to_string()),
             },
-            (Verdict::Lost, Some(Loss { fault: None, cause, stderr_tail, pid, .. })) => {
+            (Verdict::TimedOut { limit }, _) => {
+                JobError::TimedOut { job: place.job, id: place.id, pid, limit }
+            }
+            (Verdict::Poisoned { deaths }, _) => {
+                JobError::Poisoned { job: place.job, id: place.id, pid, deaths }
+            }
+            (Verdict::Lost { attempts }, Some(Loss { fault: None, cause, stderr_tail, .. })) => {
                 JobError::WorkerLost {
                     job: place.job,
                     id: place.id,
-                    pid: Some(*pid),
+                    pid,
                     cause: *cause,
                     hint: None,
                     stderr_tail: stderr_tail.clone(),
-                    attempts: 1,
+                    attempts,
                 }
             }
-            (Verdict::Lost | Verdict::Protocol, loss) => {
+            (Verdict::Lost { .. } | Verdict::Protocol, loss) => {
                 let fault = loss.and_then(|loss| loss.fault.clone());
                 place.protocol(
                     fault.unwrap_or_else(|| "what it shared with its parent was overwritten".into()),
                 )
             }
         };
-        let output = self.loss.as_mut().and_then(|loss| loss.output.take_if(|(id, _)| *id == item.id));
+        let output = self.output.take_if(|(id, _)| *id == item.id);
         let output = output.map(|(_, output)| output);
         self.deliveries.push(Delivery { sink: sink.clone(), item, error, output });
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
+use crate::engine::scheduler::{Backoff, Terms};
 use crate::engine::{Config, Engine};
 use crate::error::PoolError;
 use crate::process::{Output, Plan, Program};
@@ -37,6 +38,9 @@ pub struct Builder {
     stderr: Output,
     directory: Option<PathBuf>,
     start_timeout: Duration,
+    terms: Terms,
+    backoff: Backoff,
+    grace: Duration,
     initializer: Option<Named>,
     finalizer: Option<Named>,
     name: String,
@@ -57,6 +61,9 @@ impl Builder {
             stderr: Output::default(),
             directory: None,
             start_timeout: Duration::from_secs(10),
+            terms: Terms::default(),
+            backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
+            grace: Duration::from_secs(1),
             initializer: None,
             finalizer: None,
             name: "pool".into(),
@@ -129,6 +136,51 @@ impl Builder {
         self
     }
 
+    /// Ends a job that runs for longer, with [`JobError::TimedOut`](crate::JobError::TimedOut). Without it: no limit. Zero is
+    /// refused.
+    ///
+    /// The clock starts when a worker begins the job, not when it is submitted or sent, and holds for each item of a
+    /// `map` alone. At the limit the job's handle resolves, and the worker's whole process group gets SIGTERM, then,
+    /// after the [`grace`](Self::grace), SIGKILL; another worker takes its place. What a job returns after its limit is
+    /// dropped.
+    ///
+    /// ```no_run
+    /// # fn render(page: u32) {}
+    /// # use std::time::Duration;
+    /// let pool = sidestep::Pool::builder().timeout(Duration::from_secs(60)).retries(2).build()?;
+    /// let outcome = pool.call(render).timeout(Duration::from_secs(5)).apply((7,));
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.terms.limit = Some(limit);
+        self
+    }
+
+    /// Tries a job again, up to so many times, that panicked, lost its worker or ran out of time. Without it: each job
+    /// is tried once.
+    ///
+    /// So what a job has done outside of its process it may do more than once; [`context().id()`](crate::Context::id) is the
+    /// same in each attempt. Two attempts never run at a time. A job that has killed three workers ends with
+    /// [`JobError::Poisoned`](crate::JobError::Poisoned), however many retries are left.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.terms.retries = retries;
+        self
+    }
+
+    /// The pause before a job's second attempt; it doubles with each attempt, up to `max`. By chance it is shorter, by up
+    /// to a half, so that what failed together is not tried together. Without it: 50 ms and 5 s.
+    pub fn retry_delay(mut self, first: Duration, max: Duration) -> Self {
+        self.backoff = Backoff { first, longest: max };
+        self
+    }
+
+    /// How long a worker may take to end after SIGTERM, before it is killed. Without it: 1 s. See
+    /// [`timeout`](Self::timeout).
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
     /// A name for the pool's thread.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -153,6 +205,9 @@ impl Builder {
         }
         if let Some(option) = self.unsupported.first() {
             return Err(PoolError::Config { what: format!("{option}: this version cannot do it yet") });
+        }
+        if self.terms.limit == Some(Duration::ZERO) {
+            return Err(PoolError::Config { what: "timeout(0): a job needs some time".into() });
         }
         let same_image = self.program == Program::Image;
         if same_image && registry::table().is_none() {
@@ -180,6 +235,9 @@ impl Builder {
             workers,
             plan: Arc::new(plan),
             start_timeout: self.start_timeout,
+            terms: self.terms,
+            backoff: self.backoff,
+            grace: self.grace,
             initializer: call(self.initializer, "initializer")?,
             finalizer: call(self.finalizer, "finalizer")?,
             directory: self.directory.map(|directory| directory.into_os_string().into_vec()),
@@ -205,26 +263,6 @@ impl Builder {
     /// Replaces a worker at this age. Not yet in this version.
     pub fn max_age(self, _age: Duration) -> Self {
         self.not_yet("max_age")
-    }
-
-    /// Kills a job that runs longer. Not yet in this version.
-    pub fn timeout(self, _limit: Duration) -> Self {
-        self.not_yet("timeout")
-    }
-
-    /// Tries jobs again that panicked, lost their worker or ran out of time. Not yet in this version.
-    pub fn retries(self, _retries: u32) -> Self {
-        self.not_yet("retries")
-    }
-
-    /// The pause before an attempt, which grows from `first` to `max`. Not yet in this version.
-    pub fn retry_delay(self, _first: Duration, _max: Duration) -> Self {
-        self.not_yet("retry_delay")
-    }
-
-    /// How long a worker that is asked to stop may take before it is killed. Not yet in this version.
-    pub fn grace(self, _grace: Duration) -> Self {
-        self.not_yet("grace")
     }
 
     /// Kills a job whose worker has more resident memory, in bytes. Not yet in this version.

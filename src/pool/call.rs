@@ -10,13 +10,13 @@ use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::registry;
 use sidestep_worker::wire::{Encoding, RunHeader};
 
-use crate::engine::scheduler::TaskSpec;
+use crate::engine::scheduler::{TaskSpec, Terms};
 use crate::engine::{Args, Engine, Sink};
 use crate::error::{JobError, Place};
 
 use super::feed::Feed;
 use super::handle::{Cell, decode};
-use super::hook::{Function, Hook, Hooks};
+use super::hook::{Function, Hook, Hooks, Judge};
 use super::imap::Imap;
 use super::many::Results;
 use super::stream::{Order, Stream};
@@ -46,6 +46,9 @@ pub struct Call<'p, F> {
     on_error: Option<Function<JobError>>,
     /// A `Function<R>`; the type of `R` is known only when a method is called.
     on_success: Option<Box<dyn std::any::Any + Send>>,
+    /// A `Judge<R>`, likewise.
+    retry_if: Option<Box<dyn std::any::Any + Send>>,
+    terms: Terms,
 }
 
 /// How a job is found and called, once its types are known.
@@ -64,6 +67,8 @@ impl<'p, F> Call<'p, F> {
             bad: None,
             on_error: None,
             on_success: None,
+            retry_if: None,
+            terms: pool.engine.config.terms,
         }
     }
 
@@ -79,29 +84,41 @@ impl<'p, F> Call<'p, F> {
         self
     }
 
-    /// Kills a job that runs longer.
+    /// Ends a job that runs for longer, with [`JobError::TimedOut`]. Without it: the pool's
+    /// [`timeout`](crate::Builder::timeout), which says how. Zero makes the call end with [`JobError::InvalidCall`].
     ///
-    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
-    pub fn timeout(self, limit: Duration) -> Self {
-        self.not_yet(format!("timeout({limit:?})"))
+    /// The time is that of one item, also in a `map`; it does not count while the item waits.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        match limit {
+            Duration::ZERO => self.bad = Some("timeout(0): a job needs some time".into()),
+            _ => self.terms.limit = Some(limit),
+        }
+        self
     }
 
-    /// Tries a job again that panicked, lost its worker or ran out of time.
-    ///
-    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
-    pub fn retries(self, retries: u32) -> Self {
-        self.not_yet(format!("retries({retries})"))
+    /// Tries a job again, up to so many times, that panicked, lost its worker or ran out of time. Without it: the pool's
+    /// [`retries`](crate::Builder::retries), which says how.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.terms.retries = retries;
+        self
     }
 
-    /// Tries a job again whose result the function says is no good.
+    /// Tries a job again whose result the function says is no good: mostly, that is an `Err` of its own. How often is
+    /// said by [`retries`](Self::retries); the last result is the one that counts, good or not.
     ///
-    /// Not yet in this version: the call ends with [`JobError::InvalidCall`].
-    pub fn retry_if<R>(self, _again: impl Fn(&R) -> bool + Send + Sync + 'static) -> Self {
-        self.not_yet("retry_if".into())
-    }
-
-    fn not_yet(mut self, option: String) -> Self {
-        self.bad = Some(format!("{option}: this version cannot do it yet"));
+    /// The function has a result decoded for itself. It runs on the thread that moves results, so it must be quick;
+    /// one that panics lets the result pass. With a type that is not the job's result, the call ends with
+    /// [`JobError::InvalidCall`].
+    ///
+    /// ```no_run
+    /// # fn fetch(url: String) -> Result<String, String> { Ok(url) }
+    /// # let pool = sidestep::Pool::new(2)?;
+    /// let page = pool.call(fetch).retries(3).retry_if(Result::<String, String>::is_err).apply(("a".into(),))??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_if<R: 'static>(mut self, again: impl Fn(&R) -> bool + Send + Sync + 'static) -> Self {
+        let judge: Judge<R> = Arc::new(again);
+        self.retry_if = Some(Box::new(judge));
         self
     }
 
@@ -144,13 +161,24 @@ impl<'p, F> Call<'p, F> {
             });
         };
         let callbacks = &self.engine.callbacks;
+        let retry_if = match self.retry_if.take().map(|judge| judge.downcast::<Judge<F::Output>>()) {
+            None => None,
+            Some(Ok(judge)) => Some(*judge),
+            Some(Err(_)) => {
+                let output = std::any::type_name::<F::Output>();
+                return Err(JobError::InvalidCall {
+                    what: format!("retry_if: the job's result is a {output}"),
+                });
+            }
+        };
         let on_success = self.on_success.take().and_then(|then| then.downcast().ok());
         let hooks = Hooks {
             on_success: on_success.map(|then| Hook::new(callbacks.clone(), *then)),
             on_error: self.on_error.take().map(|then| Hook::new(callbacks.clone(), then)),
+            retry_if,
         };
         let chunk = self.chunk.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
-        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy };
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy, terms: self.terms };
         Ok(Target { name: info.name.clone(), spec, hooks })
     }
 
@@ -193,6 +221,7 @@ impl<'p, F> Call<'p, F> {
         let hooks = Hooks {
             on_success: None,
             on_error: self.on_error.map(|then| Hook::new(self.engine.callbacks.clone(), then)),
+            retry_if: None,
         };
         let cell = Cell::new(String::new(), |_| Err(String::new()), hooks);
         cell.refuse(0, error);

@@ -309,6 +309,10 @@ impl<R: Send + 'static> Sink for Cell<R> {
         }
     }
 
+    fn is_bad(&self, bytes: &[u8]) -> bool {
+        self.hooks.is_bad(|| (self.decode)(bytes).ok())
+    }
+
     fn publish(&self) {
         self.show();
     }

@@ -8,22 +8,29 @@ use crate::engine::Callbacks;
 use crate::error::JobError;
 
 pub(super) type Function<T> = Box<dyn FnMut(&T) + Send>;
+/// Tells whether a result is so bad that the job is to be tried again.
+pub(super) type Judge<R> = Arc<dyn Fn(&R) -> bool + Send + Sync>;
 
 /// The callbacks of one call.
 pub(super) struct Hooks<R> {
     pub(super) on_success: Option<Arc<Hook<R>>>,
     pub(super) on_error: Option<Arc<Hook<JobError>>>,
+    pub(super) retry_if: Option<Judge<R>>,
 }
 
 impl<R> Default for Hooks<R> {
     fn default() -> Hooks<R> {
-        Hooks { on_success: None, on_error: None }
+        Hooks { on_success: None, on_error: None, retry_if: None }
     }
 }
 
 impl<R> Clone for Hooks<R> {
     fn clone(&self) -> Hooks<R> {
-        Hooks { on_success: self.on_success.clone(), on_error: self.on_error.clone() }
+        Hooks {
+            on_success: self.on_success.clone(),
+            on_error: self.on_error.clone(),
+            retry_if: self.retry_if.clone(),
+        }
     }
 }
 
@@ -39,6 +46,15 @@ impl<R: Send + 'static> Hooks<R> {
 }
 
 impl<R> Hooks<R> {
+    /// Whether a value is worth another attempt. A judge that panics has nothing against it.
+    pub(super) fn is_bad(&self, value: impl FnOnce() -> Option<R>) -> bool {
+        let judge = |judge: &Judge<R>| {
+            let judged = || value().is_some_and(|value| judge(&value));
+            catch_unwind(AssertUnwindSafe(judged)).unwrap_or(false)
+        };
+        self.retry_if.as_ref().is_some_and(judge)
+    }
+
     pub(super) fn error(&self, error: &JobError) {
         if let Some(hook) = &self.on_error {
             hook.call(error.clone());

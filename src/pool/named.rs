@@ -57,7 +57,13 @@ impl Pool {
         let found = self.find(name).and_then(|(job, info)| compare::<A, R>(&info).map(|()| job));
         match found {
             Ok(job) => {
-                let spec = TaskSpec { job, encoding: Encoding::Binary, chunk: None, lazy: false };
+                let spec = TaskSpec {
+                    job,
+                    encoding: Encoding::Binary,
+                    chunk: None,
+                    lazy: false,
+                    terms: self.engine.config.terms,
+                };
                 let mut bytes = Vec::new();
                 let encoded = guarded(&mut bytes, |out| codec::encode(args, out)).map(|()| bytes);
                 submit(&self.engine, Arc::new(cell), spec, encoded)

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 #[cfg(feature = "cli")]
 use std::sync::Weak;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidestep_worker::codec::CodecError;

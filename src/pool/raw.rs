@@ -27,7 +27,8 @@ impl Pool {
             Ok(())
         }
         let (number, _) = self.find(job)?;
-        let spec = TaskSpec { job: number, encoding, chunk: None, lazy: true };
+        let spec =
+            TaskSpec { job: number, encoding, chunk: None, lazy: true, terms: self.engine.config.terms };
         let decode = |bytes: &[u8]| Ok(bytes.to_vec());
         let results = Stream::new(job.to_owned(), decode, Hooks::default(), Order::Completion);
         Ok(RawResults(Puller::new(&self.engine, source, append, results, Ok(spec))))

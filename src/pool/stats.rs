@@ -115,7 +115,7 @@ pub(super) fn stats(engine: &Engine) -> Stats {
         done: counts.done,
         failed: counts.failed,
         cancelled: counts.cancelled,
-        retried: 0,
+        retried: counts.retried,
         restarts: counts.restarts,
         workers: workers.into_iter().map(|view| worker(view, now)).collect(),
         latency: Quantiles::of(&durations),

@@ -45,7 +45,12 @@ struct Waiting<R> {
 }
 
 impl<R> Stream<R> {
-    pub(super) fn new(job: String, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>, order: Order) -> Stream<R> {
+    pub(super) fn new(
+        job: String,
+        decode: fn(&[u8]) -> Result<R, String>,
+        hooks: Hooks<R>,
+        order: Order,
+    ) -> Stream<R> {
         Stream {
             job,
             state: Mutex::new(Waiting { ordered: VecDeque::new(), first: 0, unordered: VecDeque::new() }),
@@ -112,11 +117,15 @@ impl<R> Stream<R> {
 
     /// Waits until a result can be taken, or `other` than that is the case: `false` if neither is by the deadline, or can
     /// come while the calling thread waits.
-    pub(super) fn wait(&self, engine: &Arc<Engine>, deadline: Option<Instant>, other: &dyn Fn() -> bool) -> bool {
+    pub(super) fn wait(
+        &self,
+        engine: &Arc<Engine>,
+        deadline: Option<Instant>,
+        other: &dyn Fn() -> bool,
+    ) -> bool {
         let ready = || self.shown.load(Ordering::Acquire) || other();
         super::wait(&Arc::downgrade(engine), deadline, &ready, &self.state, &self.changed)
     }
-
 
     /// Has the one who waits look again at what else he waits for.
     #[cfg(feature = "cli")]
@@ -164,6 +173,10 @@ impl<R: Send + 'static> Sink for Stream<R> {
         let ok = result.is_ok();
         self.put(item.index, result);
         ok
+    }
+
+    fn is_bad(&self, bytes: &[u8]) -> bool {
+        self.hooks.is_bad(|| (self.decode)(bytes).ok())
     }
 
     fn publish(&self) {

@@ -99,8 +99,9 @@ impl Process {
             return;
         }
         // No such group: it has not come to its setsid yet, where only itself can do that.
-        let _ = killpg(self.pid, signal);
-        self.watch.signal(self.pid, signal);
+        if killpg(self.pid, signal).is_err() || signal == Signal::SIGKILL {
+            self.watch.signal(self.pid, signal);
+        }
     }
 
     pub(super) fn try_reap(&self) -> Option<Exit> {

@@ -21,6 +21,8 @@ pub mod attribute;
 pub mod build;
 mod bytes;
 #[doc(hidden)]
+pub mod clock;
+#[doc(hidden)]
 pub mod codec;
 mod context;
 #[doc(hidden)]

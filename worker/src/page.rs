@@ -6,6 +6,9 @@
 //!   items, the parent lowers `end` to take items back, each by compare-and-swap on the one word. So an item
 //!   is either run or withdrawn, never both.
 //! - `current` names the item that is running. A worker that dies is charged with that one, or with none.
+//! - `begun` says since when, in a run that is watched. Before each item of such a run the worker notes it and then
+//!   looks at `halt`; the parent raises `halt` and then looks at `current`. So one of them sees the other, and a worker
+//!   that is to die for one item never begins another.
 //! - Results are put into the out-buffer and become valid by raising `committed`, a position in the stream of all
 //!   bytes that the worker ever sends. Whatever the worker had not written to the pipe when it died, the parent
 //!   takes from here: the bytes from the position where its own reading ended.
@@ -19,6 +22,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::clock;
+
 /// Runs that may be in flight at a time; a run's slot is its sequence number modulo this.
 pub const SLOTS: usize = 256;
 /// Bytes of the out-buffer.
@@ -31,7 +36,7 @@ pub const PAGE: usize = CONTROL + OUT;
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +57,16 @@ struct Control {
     parent: AtomicU32,
     /// Parent: the job that runs is asked to stop.
     stop: AtomicU32,
+    /// Parent: the worker is to begin nothing more that is watched.
+    halt: AtomicU32,
     /// Worker: see [`LastWords`].
     last_words: AtomicU32,
     /// Worker: run frames it has taken out of the pipe.
     consumed: AtomicU32,
     /// Worker: the item that runs, as run number and index, or [`NOTHING`].
     current: AtomicU64,
+    /// Worker: when that item began, by [`clock::now`]; only if its run is watched.
+    begun: AtomicU64,
     /// Worker: stream position behind the last result that counts.
     committed: AtomicU64,
     /// Worker: stream position of the out-buffer's first byte.
@@ -203,6 +212,30 @@ impl Page {
     /// Worker: names the item that runs from now on.
     pub fn note_current(&self, run: u32, item: u32) {
         self.control().current.store((run as u64) << 32 | item as u64, Ordering::Release);
+    }
+
+    /// Worker: the same in a run that is watched. `false` if the item may not begin now.
+    pub fn begin_watched(&self, run: u32, item: u32) -> bool {
+        self.control().begun.store(clock::now(), Ordering::Relaxed);
+        self.control().current.store((run as u64) << 32 | item as u64, Ordering::SeqCst);
+        self.control().halt.load(Ordering::SeqCst) == 0
+    }
+
+    /// Parent: has the worker begin nothing more that is watched, or takes that back. An item that
+    /// [`running`](Self::running) does not name after that has not begun.
+    pub fn halt(&self, halt: bool) {
+        self.control().halt.store(halt as u32, Ordering::SeqCst);
+    }
+
+    /// Parent: the item of a watched run that the worker ran last, as run number and index, and for how long by now, in
+    /// nanoseconds.
+    pub fn running(&self) -> Option<(u32, u32, u64)> {
+        let control = self.control();
+        // The next item's begin stands here before its number does: then this one seems younger, which harms nobody.
+        let current = control.current.load(Ordering::SeqCst);
+        let begun = control.begun.load(Ordering::Acquire);
+        let age = clock::now().saturating_sub(begun);
+        (current != NOTHING).then_some(((current >> 32) as u32, current as u32, age))
     }
 
     /// Parent: the item that the worker ran last, as run number and index.

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::codec::{self, MAX_BODY};
 use crate::context::{self, Context};
@@ -21,6 +21,9 @@ const CLAIM: u64 = 50_000;
 const CLAIM_ITEMS: u32 = 1024;
 /// A buffer for results that has grown beyond this is given back.
 const KEEP: usize = 1 << 20;
+
+/// How often a halted worker looks whether it may go on.
+const HALTED: Duration = Duration::from_millis(1);
 
 /// Serves jobs until the parent says goodbye or is gone.
 pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
@@ -176,7 +179,7 @@ impl Server {
     /// Runs one item and commits its result. A lone item's duration is its own, one of many has their average.
     fn item(&mut self, header: &RunHeader, item: u32, args: &[u8], one_of_many: bool, begin: Instant) {
         let id = header.first_id + u64::from(item);
-        self.link.page.note_current(header.run, item);
+        self.begin(header, item);
         context::set(Some(Context { id, attempt: header.attempt, slot: self.slot }));
         if let Some(marks) = &self.marks {
             marks.begin(id);
@@ -205,6 +208,17 @@ impl Server {
             }
             Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos, one_of_many),
             Err(fault) => self.fault(&fault, nanos, one_of_many),
+        }
+    }
+
+    /// Notes which item runs from now on.
+    fn begin(&self, header: &RunHeader, item: u32) {
+        if !header.watched {
+            return self.link.page.note_current(header.run, item);
+        }
+        // Halted: an earlier item's end is about to take the whole worker along, or the parent finds that it need not.
+        while !self.link.page.begin_watched(header.run, item) {
+            std::thread::sleep(HALTED);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A run's body is laid out by hand, because it is the hot path and its arguments must not be copied:
 //!
 //! ```text
-//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | 3 zero bytes
+//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | 2 zero bytes
 //!   then for each item:  length u32 | its arguments
 //! ```
 //!
@@ -38,6 +38,8 @@ pub struct RunHeader {
     pub first_id: u64,
     /// How arguments and results are written.
     pub encoding: Encoding,
+    /// The parent wants to know when each item begins, and may halt the worker before the next one.
+    pub watched: bool,
 }
 
 impl RunHeader {
@@ -52,7 +54,7 @@ impl RunHeader {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.first_id.to_le_bytes());
-        out.extend_from_slice(&[self.encoding as u8, 0, 0, 0]);
+        out.extend_from_slice(&[self.encoding as u8, u8::from(self.watched), 0, 0]);
     }
 
     /// Takes it off the front of a body.
@@ -73,6 +75,7 @@ impl RunHeader {
             attempt: number(12),
             first_id,
             encoding,
+            watched: head[25] != 0,
         };
         Some((header, rest))
     }
@@ -208,9 +211,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool) {
+        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool, watched: bool) {
             let encoding = if text { Encoding::Text } else { Encoding::Binary };
-            let header = RunHeader { run, job, items, attempt, first_id, encoding };
+            let header = RunHeader { run, job, items, attempt, first_id, encoding, watched };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             bytes.push(9);

@@ -7,7 +7,7 @@ use sidestep_worker::wire::RunHeader;
 
 use super::sizing::{self, AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
 use super::slot::{Run, State};
-use super::{Effects, Event, Lot, Payload, Scheduler, UNCLAIMED};
+use super::{Effects, Event, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
 const WORTH_MOVING: u64 = 200_000;
@@ -204,9 +204,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             run: slot.next_run,
             job: task.spec.job,
             items: count,
-            attempt: 1,
+            attempt: lot.tried.attempts + 1,
             first_id: lot.first.id,
             encoding: task.spec.encoding,
+            watched: task.spec.terms.limit.is_some(),
         };
         effects.send(at, &header, &lot.payload);
         self.listener.tell(|| Event::Sent { id: header.first_id, count, slot: at, attempt: header.attempt });
@@ -215,7 +216,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             slot.progress = now;
         }
         let bytes = lot.payload.weight(count);
-        slot.add(Run { number: header.run, lot, answered: 0, pace, bytes, sent: now });
+        let Terms { limit, retries } = task.spec.terms;
+        let again = lot.tried.attempts < retries;
+        self.watching |= limit.is_some();
+        slot.add(Run { number: header.run, lot, answered: 0, pace, bytes, sent: now, limit, again });
         if slot.is_crowded() && !std::mem::replace(&mut slot.in_crowded, true) {
             self.crowded.push(at);
         }
@@ -288,10 +292,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         } else {
             self.is_under_way().then_some(LOOK_EVERY)
         };
-        match (pause, look) {
-            (Some(pause), Some(look)) => Some(pause.min(look)),
-            (pause, look) => pause.or(look),
-        }
+        let times = [pause, look, self.next_limit(effects), self.next_attempt(now)];
+        times.into_iter().flatten().min()
     }
 
     /// Whether one worker has more than one item while another has none.
@@ -320,6 +322,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 self.note_room(at, effects);
             }
         }
+        self.wake_delayed(now);
         self.dispatch(now, effects);
         (0..self.slots.len()).filter(|at| self.has_not_begun(*at, now, effects)).collect()
     }

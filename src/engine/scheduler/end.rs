@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::limits::Doom;
 use super::slot::State;
 use super::{Effects, Payload, Phase, Scheduler, Verdict};
 
@@ -31,11 +32,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.phase = phase;
         let verdict = if phase == Phase::Broken { Verdict::PoolBroken } else { Verdict::PoolClosed };
         for at in 0..self.slots.len() {
-            for run in self.slots[at].take_flight() {
-                for offset in run.answered..run.lot.count {
-                    self.end_item(run.lot.task, run.lot.item(offset), Some(at), verdict.clone(), effects);
-                }
-            }
+            self.end_flight(at, verdict, effects);
             match self.slots[at].state {
                 State::Starting | State::Ready | State::Leaving => {
                     self.slots[at].set(State::Leaving, now);
@@ -46,8 +43,27 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             }
         }
         self.empty_queue(verdict, effects);
+        self.end_delayed(verdict, effects);
         self.idle.clear();
         self.roomy.clear();
+    }
+
+    /// What a worker has not answered ends, and what was to be tried again for its sake.
+    fn end_flight(&mut self, at: usize, verdict: Verdict, effects: &mut impl Effects<P, S>) {
+        let doom = self.slots[at].doom.take();
+        for run in self.slots[at].take_flight() {
+            for place in run.answered..run.lot.count {
+                if doom.as_ref().is_some_and(|doom| doom.has_charged(run.number, place)) {
+                    self.tasks[run.lot.task].active -= 1;
+                    self.forget_if_over(run.lot.task);
+                } else {
+                    self.end_item(run.lot.task, run.lot.item(place), Some(at), verdict, effects);
+                }
+            }
+        }
+        if let Some(Doom::Charged { retry: Some((lot, _)), .. }) = doom {
+            self.end_item(lot.task, lot.first, Some(at), verdict, effects);
+        }
     }
 
     pub(super) fn empty_queue(&mut self, verdict: Verdict, effects: &mut impl Effects<P, S>) {
@@ -60,7 +76,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 task.active += count;
                 self.queued -= count;
                 for offset in 0..lot.count {
-                    self.end_item(lot.task, lot.item(offset), None, verdict.clone(), effects);
+                    self.end_item(lot.task, lot.item(offset), None, verdict, effects);
                 }
             } else {
                 self.listener.cancelled(&lot, None);

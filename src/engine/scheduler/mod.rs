@@ -13,9 +13,11 @@
 //!               +---- taken back <----+----> charged with its worker's death
 //! ```
 
+mod attempts;
 mod dispatch;
 mod end;
 mod event;
+mod limits;
 mod lot;
 mod sizing;
 mod slot;
@@ -30,8 +32,11 @@ use std::time::Duration;
 use sidestep_worker::wire::{Encoding, RunHeader};
 use slab::Slab;
 
+use attempts::Delayed;
+pub(crate) use attempts::{Backoff, Terms};
 pub(crate) use event::{Ending, Event, Listener};
-pub(crate) use lot::{Lot, Payload};
+pub(crate) use limits::Running;
+pub(crate) use lot::{Lot, Payload, Tried};
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};
@@ -56,8 +61,14 @@ pub(crate) trait Effects<P, S> {
     fn bye(&mut self, slot: usize);
     /// Kill the worker and its group now.
     fn kill(&mut self, slot: usize);
-    /// An item has ended without a result of its own.
-    fn resolve(&mut self, sink: &S, item: Item, verdict: Verdict);
+    /// Ask the worker and its group to end, and kill them after the grace.
+    fn stop(&mut self, slot: usize);
+    /// The item of a watched run that the worker is in, or was in last.
+    fn running(&self, slot: usize) -> Option<Running>;
+    /// Have the worker begin nothing more that is watched, or take that back.
+    fn halt(&mut self, slot: usize, halt: bool);
+    /// An item has ended without a result of its own. `slot` is where it ran, if it did.
+    fn resolve(&mut self, sink: &S, item: Item, slot: Option<usize>, verdict: Verdict);
 }
 
 /// One item of a task.
@@ -70,10 +81,14 @@ pub(crate) struct Item {
 }
 
 /// How an item ended that has no result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Its worker died while it ran.
-    Lost,
+    /// Its worker died while it ran, in the last of so many attempts.
+    Lost { attempts: u32 },
+    /// So many workers have died of it.
+    Poisoned { deaths: u32 },
+    /// It ran for longer than this.
+    TimedOut { limit: Duration },
     /// Its worker broke the protocol while it ran.
     Protocol,
     /// It was withdrawn before it ran, or killed by request.
@@ -102,6 +117,8 @@ pub(crate) struct TaskSpec {
     pub(crate) chunk: Option<u32>,
     /// Its items come as somebody asks for results, which may be never: a closed pool does not wait for them.
     pub(crate) lazy: bool,
+    /// What an item may take, and how often it is tried.
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug)]
@@ -113,8 +130,10 @@ struct Task<S> {
     queued: u64,
     /// Lots in the queue, those of a withdrawn task too.
     lots: u32,
-    /// Items in flight, or answered and not yet settled.
+    /// Items in flight, or answered and not yet settled, or about to be tried again once their worker is gone.
     active: u64,
+    /// Items that wait for their next attempt.
+    delayed: u64,
     /// More items may come.
     open: bool,
     /// What has not started is to be dropped.
@@ -123,14 +142,33 @@ struct Task<S> {
 
 /// Items that a worker has answered, in order: consecutive items of one task.
 #[derive(Debug)]
-pub(crate) struct Answer<S> {
+pub(crate) struct Answer<P, S> {
     pub(crate) sink: S,
     pub(crate) first: Item,
     pub(crate) count: u32,
-    /// Their results came after they were cancelled.
-    pub(crate) cancelled: bool,
+    pub(crate) fate: Fate,
+    /// The item's arguments, if it may be tried again; then there is one.
+    again: Option<Lot<P>>,
     task: usize,
     slot: usize,
+}
+
+impl<P, S> Answer<P, S> {
+    /// Whether an item that has failed may be tried again.
+    pub(crate) fn may_try_again(&self) -> bool {
+        self.again.is_some()
+    }
+}
+
+/// What results are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Somebody waits for them.
+    Wanted,
+    /// They came after their items were cancelled.
+    Cancelled,
+    /// They came after their items were charged with something else.
+    Late,
 }
 
 /// How many items ended how; a consistent snapshot conserves
@@ -143,6 +181,8 @@ pub(crate) struct Counts {
     pub(crate) cancelled: u64,
     pub(crate) queued: u64,
     pub(crate) running: u64,
+    /// Attempts after the first.
+    pub(crate) retried: u64,
     pub(crate) restarts: u64,
 }
 
@@ -206,6 +246,11 @@ pub(crate) struct Scheduler<P, S> {
     counts: Counts,
     /// Items answered and not yet settled.
     settling: u64,
+    /// Items that wait for their next attempt.
+    delayed: Delayed<P>,
+    backoff: Backoff,
+    /// Runs with a limit were sent since somebody last asked.
+    watching: bool,
     /// Open tasks that are not lazy.
     feeding: usize,
     next_id: u64,
@@ -220,7 +265,7 @@ pub(crate) struct Scheduler<P, S> {
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    pub(crate) fn new() -> Scheduler<P, S> {
+    pub(crate) fn new(backoff: Backoff) -> Scheduler<P, S> {
         Scheduler {
             phase: Phase::Open,
             tasks: Slab::new(),
@@ -236,6 +281,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             paces: Paces::default(),
             counts: Counts::default(),
             settling: 0,
+            delayed: Delayed::default(),
+            backoff,
+            watching: false,
             feeding: 0,
             next_id: 1,
             next_serial: 0,
@@ -260,7 +308,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.queued == 0
             && self.settling == 0
             && self.feeding == 0
-            && self.slots.iter().all(|slot| slot.flight.is_empty())
+            && self.delayed.is_empty()
+            && self.slots.iter().all(|slot| slot.flight.is_empty() && !slot.is_to_retry())
     }
 
     /// Whether any process exists or is being made.
@@ -271,7 +320,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     pub(crate) fn counts(&self) -> Counts {
         let ended = self.counts.done + self.counts.failed + self.counts.cancelled;
         let live = self.counts.submitted - ended;
-        let busy = self.slots.iter().filter(|slot| !slot.flight.is_empty()).count() as u64;
+        let busy = self.slots.iter().filter(|slot| slot.is_busy()).count() as u64;
         let running = (busy + self.settling).min(live);
         Counts { queued: live - running, running, ..self.counts }
     }

@@ -1,9 +1,10 @@
 //! One worker's place in the pool.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Down, Item, Lot, Payload, TaskKey};
+use super::limits::Doom;
+use super::{Down, Fate, Item, Lot, Payload, TaskKey};
 
 /// Where a worker is in its life.
 ///
@@ -46,6 +47,10 @@ pub(super) struct Run<P> {
     /// Bytes of its arguments.
     pub(super) bytes: usize,
     pub(super) sent: Instant,
+    /// What an item of it may take.
+    pub(super) limit: Option<Duration>,
+    /// Its items may be tried again.
+    pub(super) again: bool,
 }
 
 impl<P: Payload> Run<P> {
@@ -88,8 +93,8 @@ pub(super) struct Slot<P> {
     pub(super) progress: Instant,
     /// Items that it has answered.
     pub(super) done: u64,
-    /// The task for whose sake it was killed.
-    pub(super) killed_for: Option<TaskKey>,
+    /// Why it was killed, or asked to end, in the middle of an item.
+    pub(super) doom: Option<Doom<P>>,
     /// What the unanswered items are thought to take, in nanoseconds.
     pub(super) ahead: u64,
     /// Bytes of the runs in flight.
@@ -100,6 +105,16 @@ pub(super) struct Slot<P> {
     pub(super) in_crowded: bool,
     /// It is idle, but what was sent and withdrawn still fills its page.
     pub(super) jammed: bool,
+}
+
+/// Items that were answered, as far as they share one fate.
+pub(super) struct Answered<P> {
+    pub(super) task: usize,
+    pub(super) first: Item,
+    pub(super) count: u32,
+    pub(super) fate: Fate,
+    /// The item's arguments, if it may be tried again; then there is one.
+    pub(super) again: Option<Lot<P>>,
 }
 
 /// What a slot looks like from outside.
@@ -128,7 +143,7 @@ impl<P: Payload> Slot<P> {
             next_run: 0,
             progress: now,
             done: 0,
-            killed_for: None,
+            doom: None,
             ahead: 0,
             ahead_bytes: 0,
             in_idle: false,
@@ -149,7 +164,7 @@ impl<P: Payload> Slot<P> {
         self.next_run = 0;
         self.pid = None;
         self.done = 0;
-        self.killed_for = None;
+        self.doom = None;
         self.set(State::Spawning, now);
     }
 
@@ -173,10 +188,17 @@ impl<P: Payload> Slot<P> {
     }
 
     /// Marks up to `count` items of the first run as answered and gives them.
-    pub(super) fn answer(&mut self, count: u32) -> Option<(usize, Item, u32)> {
+    pub(super) fn answer(&mut self, count: u32) -> Option<Answered<P>> {
         let run = self.flight.front_mut()?;
-        let part = count.min(run.left());
-        let answered = (run.lot.task, run.lot.item(run.answered), part);
+        let (fate, most) = match &mut self.doom {
+            None => (Fate::Wanted, u32::MAX),
+            Some(doom) => doom.fate_of(run.lot.task, run.number, run.answered),
+        };
+        let alone = run.again && fate == Fate::Wanted;
+        let part = if alone { 1 } else { count.min(run.left()).min(most) };
+        let again = alone.then(|| run.lot.part(run.answered, 1));
+        let (task, first) = (run.lot.task, run.lot.item(run.answered));
+        let answered = Answered { task, first, count: part, fate, again };
         run.answered += part;
         self.done += u64::from(part);
         self.ahead = self.ahead.saturating_sub(run.pace.saturating_mul(u64::from(part)));
@@ -224,6 +246,25 @@ impl<P: Payload> Slot<P> {
     pub(super) fn may_run(&self, task: usize, claimed: impl Fn(u32) -> u32) -> bool {
         let last = self.flight.iter().rev().find(|run| claimed(run.number) > 0);
         last.is_some_and(|run| run.lot.task == task)
+    }
+
+    /// Whether it was killed for this task's sake, and something of it is still to end.
+    pub(super) fn is_killed_for(&self, key: TaskKey) -> bool {
+        match &self.doom {
+            Some(Doom::Cancelled(other)) => *other == key && !self.flight.is_empty(),
+            Some(Doom::Charged { retry: Some((lot, _)), .. }) => lot.task == key.index,
+            _ => false,
+        }
+    }
+
+    /// Whether an item runs here that has not been charged.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.flight.is_empty() && !matches!(self.doom, Some(Doom::Charged { retry: None, .. }))
+    }
+
+    /// Whether its item is to be tried again once it is gone.
+    pub(super) fn is_to_retry(&self) -> bool {
+        matches!(self.doom, Some(Doom::Charged { retry: Some(_), .. }))
     }
 
     pub(super) fn view(&self, slot: usize) -> WorkerView {

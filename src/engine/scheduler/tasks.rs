@@ -5,9 +5,11 @@ use std::time::Instant;
 use sidestep_worker::frame::duration_code;
 use slab::Slab;
 
-use super::slot::State;
+use super::limits::Doom;
+use super::slot::{Answered, State};
 use super::{
-    Answer, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Task, TaskKey, TaskSpec, Withdrawn,
+    Answer, Effects, Ending, Event, Fate, Item, Lot, Payload, Phase, Scheduler, Task, TaskKey, TaskSpec,
+    Tried, Withdrawn,
 };
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
@@ -19,7 +21,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.feeding += usize::from(!spec.lazy);
         let serial = self.next_serial;
         self.next_serial += 1;
-        let task = Task { serial, sink, spec, queued: 0, lots: 0, active: 0, open: true, withdrawn: false };
+        let (open, withdrawn) = (true, false);
+        let task = Task { serial, sink, spec, queued: 0, lots: 0, active: 0, delayed: 0, open, withdrawn };
         Some(TaskKey { index: self.tasks.insert(task), serial })
     }
 
@@ -49,7 +52,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         }
         self.next_id += u64::from(count);
         self.counts.submitted += u64::from(count);
-        let lot = Lot { task: key.index, first: Item { index, id }, count, payload };
+        let lot = Lot { task: key.index, first: Item { index, id }, count, payload, tried: Tried::default() };
         self.listener.tell(|| Event::Queued { id, count, job: task.spec.job });
         self.enqueue_back(lot);
         self.dispatch(now, effects);
@@ -104,6 +107,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             self.counts.cancelled += task.queued;
             self.dead_lots += task.lots as usize;
             task.queued = 0;
+        }
+        if self.cancel_delayed(key.index) {
+            outcome = Withdrawn::Waiting;
         }
         for at in 0..self.slots.len() {
             if self.drop_unclaimed(at, key.index, effects) {
@@ -160,8 +166,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         effects: &mut impl Effects<P, S>,
     ) -> bool {
         let slot = &self.slots[at];
-        if slot.killed_for.is_some() {
-            return slot.killed_for == Some(key) && !slot.flight.is_empty();
+        if slot.doom.is_some() {
+            return slot.is_killed_for(key);
         }
         if !slot.may_run(key.index, |run| effects.claimed(at, run)) {
             return false;
@@ -172,7 +178,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if slot.flight.back().is_none_or(|run| run.lot.task != key.index) {
             return false;
         }
-        slot.killed_for = Some(key);
+        slot.doom = Some(Doom::Cancelled(key));
         slot.set(State::Leaving, now);
         effects.kill(at);
         true
@@ -187,6 +193,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             && !task.open
             && task.lots == 0
             && task.active == 0
+            && task.delayed == 0
         {
             self.tasks.remove(index);
         }
@@ -200,44 +207,65 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         at: usize,
         mut count: u32,
         now: Instant,
-        answers: &mut Vec<Answer<S>>,
+        answers: &mut Vec<Answer<P, S>>,
     ) -> Option<()> {
         let slot = &mut self.slots[at];
         slot.progress = now;
         while count > 0 {
-            let (task, first, part) = slot.answer(count)?;
+            let Answered { task, first, count: part, fate, again } = slot.answer(count)?;
             let sink = self.tasks[task].sink.clone();
-            let cancelled = slot.killed_for.is_some_and(|key| key.index == task);
-            answers.push(Answer { sink, first, count: part, cancelled, task, slot: at });
+            answers.push(Answer { sink, first, count: part, fate, again, task, slot: at });
             self.settling += u64::from(part);
             count -= part;
         }
         Some(())
     }
 
-    /// Items are over: `done` of them with a value. They were answered, and their handles resolve after this.
-    pub(crate) fn settle(&mut self, answer: &Answer<S>, done: u32, nanos: u64) {
+    /// Items were answered: `done` of them with a value. They are over, and their handles resolve after this; but one
+    /// that `may_try_again` is not if that is wanted and still can be. Then this is `true`.
+    pub(crate) fn settle(
+        &mut self,
+        answer: &mut Answer<P, S>,
+        done: u32,
+        again: bool,
+        nanos: u64,
+        now: Instant,
+    ) -> bool {
         let count = u64::from(answer.count);
         self.settling -= count;
-        if answer.cancelled {
+        let job = self.tasks[answer.task].spec.job;
+        self.paces.note(job, nanos);
+        if again && self.try_again(answer, now) {
+            return true;
+        }
+        self.tasks[answer.task].active -= count;
+        let ending = match answer.fate {
+            Fate::Wanted => Some(Ending::Ran { done, nanos }),
+            Fate::Cancelled => Some(Ending::Cancelled),
+            Fate::Late => None,
+        };
+        if let Some(ending) = ending {
+            self.count_answered(count, done.into(), ending);
+            self.durations[usize::from(duration_code(nanos))] += count;
+            let (Item { id, .. }, slot, count) = (answer.first, Some(answer.slot), answer.count);
+            self.listener.tell(|| Event::Ended { id, count, slot, ending });
+        }
+        self.forget_if_over(answer.task);
+        false
+    }
+
+    fn count_answered(&mut self, count: u64, done: u64, ending: Ending) {
+        if ending == Ending::Cancelled {
             self.counts.cancelled += count;
         } else {
-            self.counts.done += u64::from(done);
-            self.counts.failed += count - u64::from(done);
+            self.counts.done += done;
+            self.counts.failed += count - done;
         }
-        let task = &mut self.tasks[answer.task];
-        task.active -= count;
-        self.paces.note(task.spec.job, nanos);
-        self.durations[usize::from(duration_code(nanos))] += count;
-        let Item { id, .. } = answer.first;
-        let ending = if answer.cancelled { Ending::Cancelled } else { Ending::Ran { done, nanos } };
-        let (slot, count) = (Some(answer.slot), answer.count);
-        self.listener.tell(|| Event::Ended { id, count, slot, ending });
-        self.forget_if_over(answer.task);
     }
 
     /// After answers: more work for the worker, or for whoever is idle.
     pub(crate) fn refill(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
+        self.end_if_late(at, effects);
         self.note_room(at, effects);
         self.dispatch(now, effects);
         self.retire_if_done(now, effects);

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::limits::Doom;
 use super::slot::{Slot, State};
-use super::{Down, Effects, Ending, Event, Item, Payload, Phase, Scheduler, Verdict};
+use super::{Down, Effects, Event, Item, Lot, Payload, Phase, Scheduler, Verdict};
 
 /// Deaths before hello, one after the other, that end the pool.
 pub(in crate::engine) const STORM: u32 = 5;
@@ -32,7 +33,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         at < self.target
             && match self.phase {
                 Phase::Open => true,
-                Phase::Closed => self.queued > 0 || self.feeding > 0,
+                Phase::Closed => self.queued > 0 || self.feeding > 0 || self.is_to_retry(),
                 Phase::Broken | Phase::Terminated => false,
             }
     }
@@ -125,42 +126,68 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         false
     }
 
+    /// Whether anything waits for another attempt.
+    fn is_to_retry(&self) -> bool {
+        !self.delayed.is_empty() || self.slots.iter().any(Slot::is_to_retry)
+    }
+
     /// Settles what a gone worker still had in flight.
     pub(super) fn charge(&mut self, at: usize, how: Down, now: Instant, effects: &mut impl Effects<P, S>) {
         self.jams -= usize::from(std::mem::take(&mut self.slots[at].jammed));
-        let killed_for = self.slots[at].killed_for.take();
+        let doom = self.slots[at].doom.take();
+        let how = match (&doom, how) {
+            // Whatever it noted after that item, it has not begun.
+            (Some(Doom::Charged { run, item, .. }), Down::Died(_)) => Down::Died(Some((*run, *item))),
+            _ => how,
+        };
         let flight = self.slots[at].end(now);
-        let mut again = Vec::new();
-        for mut run in flight {
+        let mut innocent = Vec::new();
+        for run in flight {
             let claimed = effects.claimed(at, run.number).min(run.lot.count);
             let mut charged = run.charged(how, claimed);
-            let verdict = if killed_for.is_some_and(|key| key.index == run.lot.task) {
-                // Whoever cancelled them waits for them, those too that were claimed and had not begun.
-                charged = run.left();
-                Verdict::Cancelled
-            } else if how == Down::Died(Some((run.number, run.answered))) {
-                Verdict::Lost
-            } else {
-                Verdict::Protocol
+            let verdict = match &doom {
+                Some(Doom::Cancelled(key)) if key.index == run.lot.task => {
+                    // Whoever cancelled them waits for them, those too that were claimed and had not begun.
+                    charged = run.left();
+                    Verdict::Cancelled
+                }
+                _ if how == Down::Died(Some((run.number, run.answered))) => Verdict::Lost { attempts: 0 },
+                _ => Verdict::Protocol,
             };
-            for offset in run.answered..run.answered + charged {
-                let item = run.lot.item(offset);
-                self.end_item(run.lot.task, item, Some(at), verdict.clone(), effects);
+            let mut lot = run.lot;
+            lot.drop_front(run.answered);
+            let rest = lot.split_off(charged);
+            for place in run.answered..run.answered + charged {
+                let behind = lot.split_off(1);
+                if doom.as_ref().is_some_and(|doom| doom.has_charged(run.number, place)) {
+                    self.tasks[lot.task].active -= 1;
+                    self.forget_if_over(lot.task);
+                } else {
+                    self.fail(lot, at, verdict, now, effects);
+                }
+                lot = behind;
             }
-            run.lot.drop_front(run.answered + charged);
-            if run.lot.count > 0 {
-                again.push(run.lot);
+            if rest.count > 0 {
+                innocent.push(rest);
             }
         }
-        for lot in again.into_iter().rev() {
-            self.tasks[lot.task].active -= u64::from(lot.count);
-            let (id, count) = (lot.first.id, lot.count);
-            self.listener.tell(|| Event::TakenBack { id, count, slot: at });
-            self.enqueue_front(lot);
+        if let Some(Doom::Charged { retry: Some((lot, verdict)), .. }) = doom {
+            self.fail(lot, at, verdict, now, effects);
+        }
+        for lot in innocent.into_iter().rev() {
+            self.send_again(lot, at);
         }
     }
 
-    /// An item in flight ends without a result.
+    /// What a gone worker has not begun goes back to the queue.
+    fn send_again(&mut self, lot: Lot<P>, at: usize) {
+        self.tasks[lot.task].active -= u64::from(lot.count);
+        let (id, count) = (lot.first.id, lot.count);
+        self.listener.tell(|| Event::TakenBack { id, count, slot: at });
+        self.enqueue_front(lot);
+    }
+
+    /// An active item ends without a result.
     pub(super) fn end_item(
         &mut self,
         task: usize,
@@ -169,17 +196,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         verdict: Verdict,
         effects: &mut impl Effects<P, S>,
     ) {
-        let ending = match verdict {
-            Verdict::Cancelled => Ending::Cancelled,
-            _ => Ending::Failed,
-        };
-        match ending {
-            Ending::Cancelled => self.counts.cancelled += 1,
-            _ => self.counts.failed += 1,
-        }
+        self.resolve(task, item, slot, verdict, effects);
         self.tasks[task].active -= 1;
-        effects.resolve(&self.tasks[task].sink, item, verdict);
-        self.listener.tell(|| Event::Ended { id: item.id, count: 1, slot, ending });
         self.forget_if_over(task);
     }
 }

@@ -28,7 +28,9 @@ impl Rig {
                 last = Some(run.number);
                 assert!(run.left() > 0, "an empty run is in flight");
                 assert!(self.world.claimed(at, run.number) <= run.lot.count, "the page's slot is its own");
-                for offset in run.answered..run.lot.count {
+                let charged =
+                    |place: &u32| slot.doom.as_ref().is_some_and(|doom| doom.has_charged(run.number, *place));
+                for offset in (run.answered..run.lot.count).filter(|place| !charged(place)) {
                     let key = (run.lot.payload.task, run.lot.item(offset).index);
                     assert_eq!(self.world.items[key].holder, Some(at), "{key:?} is in flight and not there");
                 }
@@ -70,6 +72,13 @@ impl Rig {
             settling += u64::from(answer.count);
             *active.entry(answer.task).or_default() += u64::from(answer.count);
         }
+        for slot in &s.slots {
+            if let Some(limits::Doom::Charged { retry: Some((lot, _)), .. }) = &slot.doom {
+                *active.entry(lot.task).or_default() += 1;
+            }
+        }
+        let mut delayed = HashMap::<usize, u64>::new();
+        s.delayed.values().for_each(|lot| *delayed.entry(lot.task).or_default() += u64::from(lot.count));
         let (mut queued, mut dead) = (0, 0);
         for (index, task) in &s.tasks {
             let (number, items) = lots.get(&index).copied().unwrap_or_default();
@@ -80,7 +89,11 @@ impl Rig {
             }
             assert_eq!((u64::from(task.lots), task.queued), (number, if task.withdrawn { 0 } else { items }));
             assert_eq!(task.active, active.get(&index).copied().unwrap_or_default());
-            assert!(task.open || task.lots > 0 || task.active > 0, "a task is kept that is over");
+            assert_eq!(task.delayed, delayed.get(&index).copied().unwrap_or_default());
+            assert!(
+                task.open || task.lots > 0 || task.active > 0 || task.delayed > 0,
+                "a task is kept that is over"
+            );
         }
         assert_eq!((s.queued, s.dead_lots as u64, s.settling), (queued, dead, settling));
         assert_eq!(s.jams, s.slots.iter().filter(|slot| slot.jammed).count());

@@ -4,7 +4,7 @@ use super::super::*;
 use super::items::End;
 use super::rig::Rig;
 
-const LOST: Option<End> = Some(End::Resolved(Verdict::Lost));
+const LOST: Option<End> = Some(End::Resolved(Verdict::Lost { attempts: 1 }));
 const PROTOCOL: Option<End> = Some(End::Resolved(Verdict::Protocol));
 const ANSWERED: Option<End> = Some(End::Answered { cancelled: false });
 
@@ -134,8 +134,11 @@ fn charged(how: Down, claimed: u32) -> u32 {
         first: Item { index: 0, id: 1 },
         count: 10,
         payload: super::world::Load { task: 0, from: 0, count: 10, size: 1 },
+        tried: Tried::default(),
     };
-    let run = slot::Run { number: 7, lot, answered: 3, pace: 0, bytes: 0, sent: rig.world.now };
+    let sent = rig.world.now;
+    let (limit, again) = (None, false);
+    let run = slot::Run { number: 7, lot, answered: 3, pace: 0, bytes: 0, sent, limit, again };
     run.charged(how, claimed)
 }
 

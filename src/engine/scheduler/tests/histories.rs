@@ -13,9 +13,11 @@ use super::rig::Rig;
 #[derive(Debug, Clone)]
 enum Op {
     Submit {
+        terms: Terms,
         job: u32,
     },
     Open {
+        terms: Terms,
         job: u32,
         chunk: Option<u32>,
         lazy: bool,
@@ -84,9 +86,14 @@ fn op() -> impl Strategy<Value = Op> {
     let chunk = prop_oneof![3 => Just(None), 1 => (1..40u32).prop_map(Some)];
     let count = prop_oneof![3 => 1..5u32, 2 => 5..60u32, 1 => 60..400u32];
     let phase = prop_oneof![Just(Phase::Broken), Just(Phase::Terminated)];
+    let limit =
+        prop_oneof![3 => Just(None), 1 => (1..200u64).prop_map(|limit| Some(Duration::from_millis(limit)))];
+    let retries = prop_oneof![2 => Just(0), 1 => 1..5u32];
+    let terms = (limit, retries).prop_map(|(limit, retries)| Terms { limit, retries });
     prop_oneof![
-        20 => (0..3u32).prop_map(|job| Op::Submit { job }),
-        8 => (0..3u32, chunk, prop::bool::weighted(0.3)).prop_map(|(job, chunk, lazy)| Op::Open { job, chunk, lazy }),
+        20 => (terms.clone(), 0..3u32).prop_map(|(terms, job)| Op::Submit { terms, job }),
+        8 => (terms, 0..3u32, chunk, prop::bool::weighted(0.3))
+            .prop_map(|(terms, job, chunk, lazy)| Op::Open { terms, job, chunk, lazy }),
         20 => (any_task.clone(), count, size).prop_map(|(task, count, size)| Op::Push { task, count, size }),
         6 => any_task.clone().prop_map(|task| Op::Finish { task }),
         14 => (any_task, any::<bool>()).prop_map(|(task, kill)| Op::Withdraw { task, kill }),
@@ -112,8 +119,8 @@ impl Rig {
     fn play(&mut self, op: Op) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match op {
-            Op::Submit { job } => drop(self.submit(job)),
-            Op::Open { job, chunk, lazy } => drop(self.open(job, chunk, lazy)),
+            Op::Submit { terms, job } => drop(self.submit_on(terms, job)),
+            Op::Open { terms, job, chunk, lazy } => drop(self.open_on(terms, job, chunk, lazy)),
             Op::Push { task, count, size } => {
                 let open: Vec<usize> = (0..self.tasks.len()).filter(|task| self.tasks[*task].open).collect();
                 if let Some(task) = pick(task, open.len()) {

@@ -19,8 +19,10 @@ pub(super) struct Record {
     pub(super) id: Option<u64>,
     /// The slot of the worker that could run it.
     pub(super) holder: Option<usize>,
-    /// It was noted as running once.
-    pub(super) started: bool,
+    /// The last attempt that was noted as running; 0 if none was.
+    pub(super) begun: u32,
+    /// Attempts that have failed.
+    pub(super) failed: u32,
     pub(super) committed: bool,
     pub(super) end: Option<End>,
 }

@@ -8,7 +8,7 @@ use sidestep_worker::wire::Encoding;
 use super::super::*;
 use super::items::{End, Key};
 use super::told::Told;
-use super::world::{Doing, Load, World};
+use super::world::{Doing, Load, Process, World};
 
 #[derive(Debug)]
 pub(super) struct TaskRecord {
@@ -30,7 +30,7 @@ pub(super) struct Rig {
     pub(super) world: World,
     pub(super) tasks: Vec<TaskRecord>,
     /// Answers that were taken and are not yet settled: whose, how many with a value, how long.
-    pub(super) unsettled: Vec<(Answer<u32>, u32, u64)>,
+    pub(super) unsettled: Vec<(Answer<Load, u32>, u32, u64)>,
     /// Whose answers were taken.
     pub(super) refill: Option<usize>,
     /// Items that could not be submitted.
@@ -43,12 +43,13 @@ pub(super) struct Rig {
 }
 
 pub(super) const MILLI: Duration = Duration::from_millis(1);
+const BACKOFF: Backoff = Backoff { first: MILLI, longest: Duration::from_millis(100) };
 
 impl Rig {
     /// With processes that are still to be made.
     pub(super) fn new(workers: usize) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let mut scheduler = Scheduler::new();
+        let mut scheduler = Scheduler::new(BACKOFF);
         let told = events.clone();
         scheduler.listen(Listener::new(move |event| told.lock().unwrap().push(event)));
         let world = World::new();
@@ -86,8 +87,18 @@ impl Rig {
     // ---- callers ----
 
     pub(super) fn open(&mut self, job: u32, chunk: Option<u32>, lazy: bool) -> Option<usize> {
+        self.open_on(Terms::default(), job, chunk, lazy)
+    }
+
+    pub(super) fn open_on(
+        &mut self,
+        terms: Terms,
+        job: u32,
+        chunk: Option<u32>,
+        lazy: bool,
+    ) -> Option<usize> {
         let number = self.tasks.len();
-        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy };
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy, terms };
         let key = self.scheduler.open_task(number as u32, spec)?;
         let (items, open, withdrawn, single, cancelled) = (0, true, false, true, None);
         self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, single, cancelled });
@@ -131,7 +142,11 @@ impl Rig {
 
     /// One item, as `apply` does it.
     pub(super) fn submit(&mut self, job: u32) -> Option<usize> {
-        let task = self.open(job, None, false)?;
+        self.submit_on(Terms::default(), job)
+    }
+
+    pub(super) fn submit_on(&mut self, terms: Terms, job: u32) -> Option<usize> {
+        let task = self.open_on(terms, job, None, false)?;
         let taken = self.push(task, 1, 100);
         self.finish(task);
         taken.then_some(task)
@@ -156,10 +171,10 @@ impl Rig {
     }
 
     fn note_withdrawn(&mut self, task: usize, kill: bool, outcome: Withdrawn) {
-        let running =
-            self.world.processes.iter().flatten().find(|process| {
-                !process.killed && process.runs().is_some_and(|(whose, _)| whose == task as u32)
-            });
+        let running = self.world.processes.iter().flatten().find(|process| {
+            !(process.killed || process.asked)
+                && process.runs().is_some_and(|(whose, _)| whose == task as u32)
+        });
         assert!(!kill || running.is_none(), "task {task} still runs: {outcome:?}");
         let record = &mut self.tasks[task];
         record.single &= !record.open && record.items == 1;
@@ -255,9 +270,14 @@ impl Rig {
                 assert_eq!((answer.sink, answer.first.index + offset), (task, index), "another's answer");
                 let record = &mut self.world.items[(task, index)];
                 assert_eq!(record.id, Some(answer.first.id + offset));
-                assert_eq!(record.end, None, "{:?} is answered although it is over", (task, index));
                 record.holder = None;
-                record.end = Some(End::Answered { cancelled: answer.cancelled });
+                if answer.fate == Fate::Late {
+                    continue;
+                }
+                assert_eq!(record.end, None, "{:?} is answered although it is over", (task, index));
+                if !(fail && answer.may_try_again()) {
+                    record.end = Some(End::Answered { cancelled: answer.fate == Fate::Cancelled });
+                }
             }
         }
         assert_eq!(keys.next(), None);
@@ -272,8 +292,15 @@ impl Rig {
     }
 
     pub(super) fn settle(&mut self) {
-        for (answer, done, nanos) in std::mem::take(&mut self.unsettled) {
-            self.scheduler.settle(&answer, done, nanos);
+        for (mut answer, done, nanos) in std::mem::take(&mut self.unsettled) {
+            let again = answer.may_try_again() && done == 0;
+            let key = (answer.sink, answer.first.index);
+            let tried = self.scheduler.settle(&mut answer, done, again, nanos, self.world.now);
+            if tried {
+                self.world.items[key].failed += 1;
+            } else if again {
+                self.world.items[key].end = Some(End::Answered { cancelled: false });
+            }
         }
         if let Some(at) = self.refill.take() {
             self.scheduler.refill(at, self.world.now, &mut self.world);
@@ -288,17 +315,27 @@ impl Rig {
         let running = process.runs();
         self.read(at, usize::MAX, 1000, false);
         self.settle();
+        let expired = match &self.scheduler.slots[at].doom {
+            Some(limits::Doom::Charged { retry: Some((lot, _)), .. }) => {
+                Some((lot.payload.task, lot.first.index))
+            }
+            _ => None,
+        };
+        let expired = expired.filter(|key| running != Some(*key));
         let current = self.world.end(at);
         let how = if protocol { Down::Protocol } else { Down::Died(current) };
         self.world.doing = Doing::Burying(how, running);
         let broken = self.scheduler.down(at, how, self.world.now, &mut self.world);
         self.world.doing = Doing::Other;
         self.world.forget(at);
-        if let Some(key) = running {
+        for key in running.into_iter().chain(expired) {
+            let waits = |lot: &Lot<Load>| (lot.payload.task, lot.first.index) == key;
+            let over = self.world.items[key].end.is_some();
             assert!(
-                self.world.items[key].end.is_some(),
+                over || self.scheduler.delayed.values().any(waits),
                 "{key:?} ran, and its worker died without its being charged"
             );
+            self.world.items[key].failed += u32::from(!over);
         }
         if broken {
             self.shut(Phase::Broken);
@@ -322,6 +359,14 @@ impl Rig {
         self.settle();
         self.world.now += time;
         let now = self.world.now;
+        for at in self.scheduler.overdue(&self.world) {
+            self.read(at, usize::MAX, 1000, false);
+            self.settle();
+            self.world.doing = Doing::Expiring(self.world.process(at).and_then(Process::runs));
+            self.scheduler.expire(at, now, &mut self.world);
+            self.world.doing = Doing::Other;
+            self.check();
+        }
         for at in self.scheduler.tick(now, &mut self.world) {
             let stopped = self.world.process(at).is_some_and(|process| process.stopped);
             self.scheduler.looked_at(at, stopped, now, &mut self.world);
@@ -377,7 +422,7 @@ impl Rig {
             for at in 0..self.world.processes.len() {
                 self.ready(at);
                 self.serve(at, 1000);
-                if self.world.process(at).is_some_and(|process| process.killed) {
+                if self.world.process(at).is_some_and(|process| process.killed || process.asked) {
                     self.die(at, false);
                 }
             }
@@ -433,7 +478,7 @@ impl Rig {
                 (None, _) => assert!(task.withdrawn, "{key:?} never resolved"),
                 (Some(_), _) => {}
             }
-            assert!(!record.started || record.end.is_some(), "{key:?} ran and never resolved");
+            assert!(record.begun <= record.failed || record.end.is_some(), "{key:?} ran and never resolved");
         }
     }
 }

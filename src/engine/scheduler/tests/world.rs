@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sidestep_worker::page::SLOTS;
 use sidestep_worker::wire::RunHeader;
 
-use super::super::{Down, Effects, Item, Payload, Verdict};
+use super::super::{Down, Effects, Item, Payload, Running, Verdict};
 use super::items::{End, Items, Key};
 
 /// Arguments that know whose they are.
@@ -28,6 +28,11 @@ impl Payload for Load {
         let rest = Load { from: self.from + u64::from(at), count: self.count - at, ..*self };
         self.count = at;
         rest
+    }
+
+    fn part(&mut self, at: u32, count: u32) -> Load {
+        assert!(at + count <= self.count, "{self:?} has no {count} items from {at}");
+        Load { from: self.from + u64::from(at), count, ..*self }
     }
 
     fn weight(&self, count: u32) -> usize {
@@ -58,6 +63,8 @@ struct Current {
     run: u32,
     task: u32,
     from: u64,
+    attempt: u32,
+    watched: bool,
     claimed: Range<u32>,
     noted: bool,
 }
@@ -69,6 +76,10 @@ pub(super) struct Process {
     consumed: u32,
     sent: u32,
     current: Option<(u32, u32)>,
+    /// When that was noted, in a run that is watched.
+    since: Instant,
+    /// It may begin nothing that is watched.
+    halted: bool,
     run: Option<Current>,
     /// Committed, and not yet read by the parent.
     pub(super) unread: VecDeque<Key>,
@@ -76,6 +87,8 @@ pub(super) struct Process {
     pub(super) serves: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
+    /// It is asked to end.
+    pub(super) asked: bool,
     /// It has taken its leave and ends by itself.
     pub(super) left: bool,
     /// Its process has ended; only the page is left.
@@ -83,18 +96,21 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new() -> Process {
+    fn new(now: Instant) -> Process {
         Process {
             pipe: VecDeque::new(),
             page: vec![None; SLOTS],
             consumed: 0,
             sent: 0,
             current: None,
+            since: now,
+            halted: false,
             run: None,
             unread: VecDeque::new(),
             serves: false,
             stopped: false,
             killed: false,
+            asked: false,
             left: false,
             dead: false,
         }
@@ -143,6 +159,8 @@ pub(super) enum Doing {
     Burying(Down, Option<Key>),
     /// A worker is gone, and its page says what it has not done.
     BuryingScribbled,
+    /// This item has run for too long.
+    Expiring(Option<Key>),
     /// The pool ends.
     Shutting,
 }
@@ -176,7 +194,7 @@ impl World {
             self.processes.resize_with(at + 1, || None);
         }
         assert!(self.processes[at].is_none(), "slot {at} has two processes");
-        self.processes[at] = Some(Process::new());
+        self.processes[at] = Some(Process::new(self.now));
     }
 
     pub(super) fn process(&self, at: usize) -> Option<&Process> {
@@ -195,7 +213,7 @@ impl World {
 
     /// Lets a worker do the next small thing, claiming up to `want` items if it is that. `false` if it can do nothing.
     pub(super) fn step(&mut self, at: usize, want: u32) -> bool {
-        let World { processes, items, .. } = self;
+        let World { processes, items, now, .. } = self;
         let Some(process) = processes.get_mut(at).and_then(Option::as_mut) else { return false };
         if !process.serves || process.stopped || process.left {
             return false;
@@ -206,7 +224,9 @@ impl World {
                     assert_eq!(header.run, process.consumed, "a worker takes its runs in order");
                     process.consumed += 1;
                     let (task, from) = (load.task, load.from);
-                    process.run = Some(Current { run: header.run, task, from, claimed: 0..0, noted: false });
+                    let (run, attempt, watched) = (header.run, header.attempt, header.watched);
+                    let (claimed, noted) = (0..0, false);
+                    process.run = Some(Current { run, task, from, attempt, watched, claimed, noted });
                 }
                 Some(Frame::Bye) => process.left = true,
                 None => return false,
@@ -228,11 +248,16 @@ impl World {
         let key = (run.task, run.from + u64::from(run.claimed.start));
         let record = &mut items[key];
         if !run.noted {
-            assert!(!record.started, "{key:?} runs a second time");
+            process.current = Some((run.run, run.claimed.start));
+            process.since = *now;
+            if run.watched && process.halted {
+                return false;
+            }
+            assert!(!process.asked, "{key:?} runs although its worker is about to end");
+            assert!(record.begun < run.attempt, "{key:?} runs a second time");
             assert!(process.killed || record.end.is_none(), "{key:?} runs although it is over");
             assert!(process.killed || record.holder == Some(at), "{key:?} runs where it was not sent");
-            record.started = true;
-            process.current = Some((run.run, run.claimed.start));
+            record.begun = run.attempt;
             run.noted = true;
         } else {
             record.committed = true;
@@ -283,7 +308,9 @@ impl Effects<Load, u32> for World {
             let record = &mut self.items[*key];
             let id = header.first_id + offset as u64;
             assert_eq!(*record.id.get_or_insert(id), id, "{key:?} has changed its id");
-            assert!(!record.started, "{key:?} is sent again although it has begun");
+            assert_eq!(header.attempt, record.failed + 1, "{key:?} is sent under another attempt");
+            assert!(record.begun < header.attempt, "{key:?} is sent again although it has begun");
+            record.committed = false;
             assert_eq!(record.end, None, "{key:?} is sent although it is over");
             assert_eq!(record.holder, None, "{key:?} is sent to two workers");
             record.holder = Some(slot);
@@ -306,7 +333,7 @@ impl Effects<Load, u32> for World {
         claim.end = end;
         for item in back.clone() {
             let record = &mut self.items[(task, from + u64::from(item))];
-            assert!(!record.started);
+            assert!(record.begun <= record.failed);
             record.holder = None;
         }
         back.len() as u32
@@ -331,17 +358,44 @@ impl Effects<Load, u32> for World {
         }
     }
 
-    fn resolve(&mut self, sink: &u32, item: Item, verdict: Verdict) {
+    fn stop(&mut self, slot: usize) {
+        assert!(matches!(self.doing, Doing::Expiring(Some(_))), "slot {slot} runs nothing");
+        let process = self.live(slot);
+        assert!(process.halted, "the next item could begin and be hit");
+        process.asked = true;
+    }
+
+    fn running(&self, slot: usize) -> Option<Running> {
+        let process = self.process(slot)?;
+        let (run, item) = process.current?;
+        Some(Running { run, item, age: self.now.saturating_duration_since(process.since) })
+    }
+
+    fn halt(&mut self, slot: usize, halt: bool) {
+        self.live(slot).halted = halt;
+    }
+
+    fn resolve(&mut self, sink: &u32, item: Item, slot: Option<usize>, verdict: Verdict) {
         let key = (*sink, item.index);
         let record = &mut self.items[key];
         assert_eq!(*record.id.get_or_insert(item.id), item.id, "{key:?} has changed its id");
         assert_eq!(record.end, None, "{key:?} resolves twice");
         match (&verdict, self.doing) {
-            (Verdict::Lost, Doing::Burying(Down::Died(_), noted)) => {
+            (Verdict::Lost { .. } | Verdict::Poisoned { .. }, Doing::Burying(Down::Died(_), noted)) => {
                 assert_eq!(noted, Some(key), "an item is blamed that did not run");
+                assert!(slot.is_some());
+                let tries = match verdict {
+                    Verdict::Poisoned { deaths } => (deaths == 3).then_some(record.failed + 1),
+                    Verdict::Lost { attempts } => Some(attempts),
+                    _ => None,
+                };
+                assert_eq!(tries, Some(record.failed + 1));
+            }
+            (Verdict::TimedOut { .. }, Doing::Expiring(running)) => {
+                assert_eq!(running, Some(key), "an item has run out of time that did not run");
             }
             (Verdict::Protocol, Doing::Burying(Down::Protocol, _)) => {}
-            (Verdict::Lost | Verdict::Protocol, Doing::BuryingScribbled) => {}
+            (Verdict::Lost { .. } | Verdict::Protocol, Doing::BuryingScribbled) => {}
             (Verdict::Cancelled, Doing::Burying(..)) => {}
             (Verdict::PoolClosed | Verdict::PoolBroken, Doing::Shutting) => {}
             (verdict, doing) => panic!("{key:?} is {verdict:?} while {doing:?}"),
