@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::limits::Doom;
 use super::super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
 use super::super::*;
 use super::rig::Rig;
@@ -73,7 +74,7 @@ impl Rig {
             *active.entry(answer.task).or_default() += u64::from(answer.count);
         }
         for slot in &s.slots {
-            if let Some(limits::Doom::Charged { retry: Some((lot, _)), .. }) = &slot.doom {
+            if let Some(Doom::Charged { retry: Some((lot, _)), .. }) = &slot.doom {
                 *active.entry(lot.task).or_default() += 1;
             }
         }

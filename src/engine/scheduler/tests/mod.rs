@@ -5,6 +5,7 @@ mod deaths;
 mod histories;
 mod items;
 mod life;
+mod limits;
 mod rig;
 mod rules;
 mod told;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sidestep_worker::wire::Encoding;
 
+use super::super::limits::Doom;
 use super::super::*;
 use super::items::{End, Key};
 use super::told::Told;
@@ -316,9 +317,7 @@ impl Rig {
         self.read(at, usize::MAX, 1000, false);
         self.settle();
         let expired = match &self.scheduler.slots[at].doom {
-            Some(limits::Doom::Charged { retry: Some((lot, _)), .. }) => {
-                Some((lot.payload.task, lot.first.index))
-            }
+            Some(Doom::Charged { retry: Some((lot, _)), .. }) => Some((lot.payload.task, lot.first.index)),
             _ => None,
         };
         let expired = expired.filter(|key| running != Some(*key));

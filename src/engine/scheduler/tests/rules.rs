@@ -12,7 +12,7 @@ impl Rig {
     }
 
     /// The slots that runs were sent to so far.
-    fn receivers(&self) -> Vec<usize> {
+    pub(super) fn receivers(&self) -> Vec<usize> {
         self.world.log.iter().map(|(at, _)| *at).collect()
     }
 
