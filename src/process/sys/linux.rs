@@ -1,8 +1,10 @@
 //! What only Linux has: pidfds, sealed memory files, `/proc`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -64,7 +66,12 @@ fn open(pid: Pid) -> Result<OwnedFd, Errno> {
 /// The image itself, whatever has become of its file.
 pub(crate) fn image() -> io::Result<PathBuf> {
     let own = Path::new("/proc/self/exe");
-    if own.symlink_metadata().is_ok() { Ok(own.to_owned()) } else { portable::image() }
+    if own.symlink_metadata().is_ok() {
+        return Ok(own.to_owned());
+    }
+    // Without /proc the kernel's own note is left: the path that this program was started by.
+    let started = Path::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()));
+    if started.is_absolute() { Ok(started.to_owned()) } else { portable::image() }
 }
 
 /// A file in memory that can be neither cut nor grown, so that touching its mapping never fails.
