@@ -102,6 +102,42 @@ fn pools_come_and_go_in_every_way() {
     });
 }
 
+/// SIDESTEP_SWEEP says for how many microseconds, one by one; ten thousand are for a release.
+#[test]
+fn a_kill_in_any_microsecond_of_a_mixed_run_costs_one_job_at_most() {
+    scenario(|| {
+        let rounds = std::env::var("SIDESTEP_SWEEP").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+        let pool = Pool::builder().workers(2).stderr(sidestep::Output::Null).build().unwrap();
+        let (log, mut random) = (Log::default(), Random::new(5));
+        for _ in 0..rounds {
+            scenario::all_up(&pool, 2);
+            let before = pool.stats().failed;
+            let singles = log.tickets(10);
+            let stream = log.tickets(60);
+            let handles: Vec<_> =
+                singles.iter().map(|ticket| pool.apply_async(work, (*ticket, 300, false))).collect();
+            let victim = random.pick(&pool.pids());
+            let kill_at = Instant::now() + Duration::from_micros(random.below(4000));
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    while Instant::now() < kill_at {
+                        std::hint::spin_loop();
+                    }
+                    scenario::send(victim, Signal::SIGKILL);
+                });
+                for (ticket, outcome) in stream.iter().zip(pool.imap(work_one, stream.clone())) {
+                    log.ended(*ticket, outcome);
+                }
+            });
+            for (ticket, handle) in singles.iter().zip(handles) {
+                log.ended(*ticket, handle.get());
+            }
+            assert!(pool.stats().failed <= before + 1, "one kill has cost more than one job");
+        }
+        log.check();
+    });
+}
+
 /// One thing that a caller does.
 fn caller(pool: &Pool, log: &Log, random: &mut Random) {
     let micros = random.pick(&[0, 0, 0, 300, 1000, 5000, 20_000]);
