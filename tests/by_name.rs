@@ -203,8 +203,6 @@ fn a_bad_option_is_an_invalid_call_and_nothing_is_pulled() {
 fn options_that_do_not_work_yet_say_so() {
     limited(|| {
         let builders = BTreeMap::from([
-            ("max_jobs_per_worker", Pool::builder().max_jobs_per_worker(1)),
-            ("max_age", Pool::builder().max_age(Duration::from_secs(1))),
             ("memory_limit", Pool::builder().memory_limit(1 << 30)),
             ("cpu_limit", Pool::builder().cpu_limit(Duration::from_secs(1))),
             ("queue_limit", Pool::builder().queue_limit(1)),

@@ -45,7 +45,9 @@ use crate::process::{Forwarder, Plan, Poller, SpawnError, Spawned, look_at_sigpi
 pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 use driver::Io;
-use scheduler::{Backoff, Counts, Phase, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn, WorkerView};
+use scheduler::{
+    Backoff, Counts, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn, WorkerView,
+};
 pub use sink::Captured;
 pub(crate) use sink::Sink;
 use sleep::Sleep;
@@ -72,6 +74,7 @@ pub(crate) struct Config {
     /// The workers run this program's own image.
     pub(crate) same_image: bool,
     pub(crate) name: String,
+    pub(crate) recycling: Recycling,
 }
 
 /// One pool's engine.
@@ -131,7 +134,7 @@ impl Engine {
         });
         let engine = Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             core: Mutex::new(Core {
-                scheduler: Scheduler::new(config.backoff),
+                scheduler: Scheduler::new(config.backoff, config.recycling),
                 wires: Wires::new(weak.clone()),
                 start: Start::Pending,
                 table: None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
-use crate::engine::scheduler::{Backoff, Terms};
+use crate::engine::scheduler::{Backoff, Recycling, Terms};
 use crate::engine::{Config, Engine};
 use crate::error::PoolError;
 use crate::process::{Output, Plan, Program};
@@ -44,6 +44,7 @@ pub struct Builder {
     initializer: Option<Named>,
     finalizer: Option<Named>,
     name: String,
+    recycling: Recycling,
     /// Options that this version cannot do.
     unsupported: Vec<&'static str>,
 }
@@ -67,6 +68,7 @@ impl Builder {
             initializer: None,
             finalizer: None,
             name: "pool".into(),
+            recycling: Recycling::default(),
             unsupported: Vec::new(),
         }
     }
@@ -96,6 +98,34 @@ impl Builder {
         F: Job<Args>,
     {
         self.finalizer = Some(named(f, &args));
+        self
+    }
+
+    /// Replaces a worker after this many jobs: for jobs that leak, or leave something behind. 1 gives each job a process
+    /// of its own.
+    ///
+    /// In `map` and its kind each item counts. The worker ends in good order, after its finalizer, and the next one starts
+    /// in its place once it is gone. With 10 or more a worker is replaced up to a tenth earlier, and no two at the same
+    /// count, so that workers that started together are not all replaced together. 0 makes [`build`](Self::build) fail
+    /// with [`PoolError::Config`].
+    ///
+    /// ```no_run
+    /// let pool = sidestep::Pool::builder().max_jobs_per_worker(1000).build()?;
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    pub fn max_jobs_per_worker(mut self, jobs: u64) -> Self {
+        self.recycling.max_jobs = Some(jobs);
+        self
+    }
+
+    /// Replaces a worker when it has served for this long, idle or not: for what grows old in a process, as
+    /// [`max_jobs_per_worker`](Self::max_jobs_per_worker) does for what adds up.
+    ///
+    /// The job that it runs then may end; what it has not begun goes to others. Each worker is replaced up to a tenth
+    /// earlier, so that not all are replaced together. A worker that was sent something ends at least one job. Zero makes
+    /// [`build`](Self::build) fail with [`PoolError::Config`].
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.recycling.max_age = Some(age);
         self
     }
 
@@ -206,9 +236,7 @@ impl Builder {
         if let Some(option) = self.unsupported.first() {
             return Err(PoolError::Config { what: format!("{option}: this version cannot do it yet") });
         }
-        if self.terms.limit == Some(Duration::ZERO) {
-            return Err(PoolError::Config { what: "timeout(0): a job needs some time".into() });
-        }
+        self.check()?;
         let same_image = self.program == Program::Image;
         if same_image && registry::table().is_none() {
             return Err(PoolError::Start {
@@ -243,8 +271,24 @@ impl Builder {
             directory: self.directory.map(|directory| directory.into_os_string().into_vec()),
             same_image,
             name: self.name,
+            recycling: self.recycling,
         };
         Ok(Pool { engine: Engine::start(config)? })
+    }
+
+    /// Limits that nothing could keep.
+    fn check(&self) -> Result<(), PoolError> {
+        let Recycling { max_jobs, max_age } = self.recycling;
+        let wrong = if max_jobs == Some(0) {
+            "max_jobs_per_worker(0): a worker runs at least one job"
+        } else if max_age.is_some_and(|age| age.is_zero()) {
+            "max_age(0): a worker lives for some time"
+        } else if self.terms.limit == Some(Duration::ZERO) {
+            "timeout(0): a job needs some time"
+        } else {
+            return Ok(());
+        };
+        Err(PoolError::Config { what: wrong.into() })
     }
 
     fn not_yet(mut self, option: &'static str) -> Self {
@@ -255,16 +299,6 @@ impl Builder {
 
 /// Options whose names are settled and which [`build`](Builder::build) refuses with [`PoolError::Config`] until they work.
 impl Builder {
-    /// Replaces a worker after this many jobs. Not yet in this version.
-    pub fn max_jobs_per_worker(self, _jobs: u64) -> Self {
-        self.not_yet("max_jobs_per_worker")
-    }
-
-    /// Replaces a worker at this age. Not yet in this version.
-    pub fn max_age(self, _age: Duration) -> Self {
-        self.not_yet("max_age")
-    }
-
     /// Kills a job whose worker has more resident memory, in bytes. Not yet in this version.
     pub fn memory_limit(self, _bytes: u64) -> Self {
         self.not_yet("memory_limit")

@@ -30,6 +30,9 @@ pub struct Stats {
     pub retried: u64,
     /// Workers that were replaced because they had died.
     pub restarts: u64,
+    /// Workers that were replaced because they had served long enough:
+    /// [`max_jobs_per_worker`](crate::Builder::max_jobs_per_worker), [`max_age`](crate::Builder::max_age).
+    pub retired: u64,
     /// The workers, in slot order.
     pub workers: Vec<WorkerStats>,
     /// What jobs have taken in their workers.
@@ -117,6 +120,7 @@ pub(super) fn stats(engine: &Engine) -> Stats {
         cancelled: counts.cancelled,
         retried: counts.retried,
         restarts: counts.restarts,
+        retired: counts.retired,
         workers: workers.into_iter().map(|view| worker(view, now)).collect(),
         latency: Quantiles::of(&durations),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::chance::mix;
 use super::{Answer, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Tried, Verdict};
 
 /// An item that this many workers have died of is not tried again, whatever its retries.
@@ -28,16 +29,9 @@ impl Backoff {
     /// Chance comes from the item's id, so that the same history makes the same pauses.
     fn pause(self, id: u64, tried: Tried) -> Duration {
         let doubled = self.first.saturating_mul(1 << (tried.attempts - 1).min(30)).min(self.longest);
-        doubled.mul_f64(1.0 - 0.5 * chance(id ^ u64::from(tried.attempts) << 56))
+        let chance = mix(id ^ u64::from(tried.attempts) << 56) as f64 / u64::MAX as f64;
+        doubled.mul_f64(1.0 - 0.5 * chance)
     }
-}
-
-/// Evenly between 0 and 1: one step of SplitMix64 (Steele, Lea and Flood, 2014).
-fn chance(seed: u64) -> f64 {
-    let mut bits = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (bits ^ bits >> 31) as f64 / u64::MAX as f64
 }
 
 /// Items that wait for their next attempt, by when that is and by id.

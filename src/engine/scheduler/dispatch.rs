@@ -122,8 +122,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// Whether a worker is idle; forgets listed ones that no longer are.
     fn has_idle(&mut self, effects: &impl Effects<P, S>) -> bool {
         while let Some(&at) = self.idle.last() {
-            let slot = &self.slots[at];
-            let idle = slot.state == State::Ready && slot.flight.is_empty();
+            let idle = self.slots[at].is_idle();
             if idle && self.has_place(at, effects) {
                 return true;
             }
@@ -153,7 +152,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     fn has_room(&self, at: usize, effects: &impl Effects<P, S>) -> bool {
         let slot = &self.slots[at];
-        if slot.state != State::Ready || !self.has_place(at, effects) {
+        if slot.state != State::Ready || slot.quota == 0 || !self.has_place(at, effects) {
             return false;
         }
         let Some(last) = slot.flight.back() else { return true };
@@ -172,7 +171,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             return;
         }
         if slot.flight.is_empty() {
-            if !slot.in_idle && !slot.jammed {
+            if slot.is_idle() && !slot.in_idle && !slot.jammed {
                 self.slots[at].in_idle = true;
                 self.idle.push(at);
             }
@@ -189,6 +188,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let pace = self.paces.of(task.spec.job);
         let share = self.queued / (2 * self.target.max(1) as u64);
         let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share)).min(MAX_RUN);
+        let wanted = u64::from(wanted).min(self.slots[at].quota) as u32;
         let count = fitting(&lot, wanted);
         task.queued -= u64::from(count);
         task.active += u64::from(count);
@@ -278,6 +278,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// How long nothing needs to be looked at; `None` if only an event can change anything.
     pub(crate) fn next_look(&mut self, now: Instant, effects: &impl Effects<P, S>) -> Option<Duration> {
+        let expiry = self.next_expiry().map(|expiry| expiry.saturating_duration_since(now));
         let pause = self
             .slots
             .iter()
@@ -292,7 +293,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         } else {
             self.is_under_way().then_some(LOOK_EVERY)
         };
-        let times = [pause, look, self.next_limit(effects), self.next_attempt(now)];
+        let times = [expiry, pause, look, self.next_limit(effects), self.next_attempt(now)];
         times.into_iter().flatten().min()
     }
 
@@ -310,13 +311,14 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         })
     }
 
-    /// Time has passed: tries failed starts again, levels, and names workers that ought to have claimed something.
+    /// Time has passed: tries failed starts again, replaces workers, levels, and names workers that ought to have claimed something.
     pub(crate) fn tick(&mut self, now: Instant, effects: &mut impl Effects<P, S>) -> Vec<usize> {
         for at in 0..self.slots.len() {
             if matches!(self.slots[at].state, State::Pausing(until) if until <= now) {
                 self.slots[at].set(State::Vacant, now);
                 self.revive(at, now, effects);
             }
+            self.recycle(at, now, effects);
             if std::mem::take(&mut self.slots[at].jammed) {
                 self.jams -= 1;
                 self.note_room(at, effects);

@@ -14,11 +14,13 @@
 //! ```
 
 mod attempts;
+mod chance;
 mod dispatch;
 mod end;
 mod event;
 mod limits;
 mod lot;
+mod recycling;
 mod sizing;
 mod slot;
 mod tasks;
@@ -37,6 +39,7 @@ pub(crate) use attempts::{Backoff, Terms};
 pub(crate) use event::{Ending, Event, Listener};
 pub(crate) use limits::Running;
 pub(crate) use lot::{Lot, Payload, Tried};
+pub(crate) use recycling::Recycling;
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};
@@ -184,6 +187,7 @@ pub(crate) struct Counts {
     /// Attempts after the first.
     pub(crate) retried: u64,
     pub(crate) restarts: u64,
+    pub(crate) retired: u64,
 }
 
 /// What [`Scheduler::withdraw`] has found.
@@ -234,6 +238,7 @@ pub(crate) struct Scheduler<P, S> {
     slots: Vec<Slot<P>>,
     /// Slots beyond this are to end.
     target: usize,
+    recycling: Recycling,
     /// Ready workers with nothing in flight; the one used last on top.
     idle: Vec<usize>,
     /// Workers that could take one more run ahead; may name some that no longer can.
@@ -265,7 +270,7 @@ pub(crate) struct Scheduler<P, S> {
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    pub(crate) fn new(backoff: Backoff) -> Scheduler<P, S> {
+    pub(crate) fn new(backoff: Backoff, recycling: Recycling) -> Scheduler<P, S> {
         Scheduler {
             phase: Phase::Open,
             tasks: Slab::new(),
@@ -274,6 +279,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             dead_lots: 0,
             slots: Vec::new(),
             target: 0,
+            recycling,
             idle: Vec::new(),
             roomy: VecDeque::new(),
             crowded: Vec::new(),

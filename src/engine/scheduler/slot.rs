@@ -93,6 +93,10 @@ pub(super) struct Slot<P> {
     pub(super) progress: Instant,
     /// Items that it has answered.
     pub(super) done: u64,
+    /// Items that it may still be sent.
+    pub(super) quota: u64,
+    /// When it is to be replaced for its age.
+    pub(super) expires: Option<Instant>,
     /// Why it was killed, or asked to end, in the middle of an item.
     pub(super) doom: Option<Doom<P>>,
     /// What the unanswered items are thought to take, in nanoseconds.
@@ -143,6 +147,8 @@ impl<P: Payload> Slot<P> {
             next_run: 0,
             progress: now,
             done: 0,
+            quota: 0,
+            expires: None,
             doom: None,
             ahead: 0,
             ahead_bytes: 0,
@@ -164,6 +170,7 @@ impl<P: Payload> Slot<P> {
         self.next_run = 0;
         self.pid = None;
         self.done = 0;
+        self.expires = None;
         self.doom = None;
         self.set(State::Spawning, now);
     }
@@ -184,6 +191,7 @@ impl<P: Payload> Slot<P> {
     pub(super) fn add(&mut self, run: Run<P>) {
         self.ahead = self.ahead.saturating_add(run.pace.saturating_mul(u64::from(run.left())));
         self.ahead_bytes += run.bytes;
+        self.quota -= u64::from(run.left());
         self.flight.push_back(run);
     }
 
@@ -213,6 +221,7 @@ impl<P: Payload> Slot<P> {
     pub(super) fn cut(&mut self, run: usize, count: u32) -> Option<Lot<P>> {
         let run = self.flight.get_mut(run)?;
         let count = count.min(run.left());
+        self.quota += u64::from(count);
         self.ahead = self.ahead.saturating_sub(run.pace.saturating_mul(u64::from(count)));
         (count > 0).then(|| run.lot.split_off(run.lot.count - count))
     }
@@ -226,6 +235,11 @@ impl<P: Payload> Slot<P> {
             }
             run.left() > 0
         });
+    }
+
+    /// Whether its worker has nothing to do and may be sent something.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Ready && self.flight.is_empty() && self.quota > 0
     }
 
     /// Whether it has more than one item to answer.

@@ -267,6 +267,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     pub(crate) fn refill(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
         self.end_if_late(at, effects);
         self.note_room(at, effects);
+        self.recycle(at, now, effects);
         self.dispatch(now, effects);
         self.retire_if_done(now, effects);
     }

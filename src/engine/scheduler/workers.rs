@@ -83,6 +83,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             return;
         }
         slot.set(State::Ready, now);
+        slot.quota = self.recycling.jobs(at, slot.generation);
+        let age = self.recycling.age(at, slot.generation);
+        slot.expires = age.and_then(|age| now.checked_add(age));
         let pid = slot.pid.unwrap_or_default();
         self.listener.tell(|| Event::WorkerUp { slot: at, pid });
         self.note_room(at, effects);

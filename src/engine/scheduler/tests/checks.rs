@@ -39,6 +39,11 @@ impl Rig {
             let time: u64 = slot.flight.iter().map(|run| run.pace * u64::from(run.left())).sum();
             let bytes: usize = slot.flight.iter().map(|run| run.bytes).sum();
             assert_eq!((slot.ahead, slot.ahead_bytes), (time, bytes), "slot {at}");
+            if slot.state == State::Ready {
+                let left: u64 = slot.flight.iter().map(|run| u64::from(run.left())).sum();
+                let most = self.scheduler.recycling.jobs(at, slot.generation);
+                assert_eq!(slot.done + left + slot.quota, most, "slot {at} got more or less than its share");
+            }
             let Some(last) = slot.flight.back() else { continue };
             if slot.flight.len() > 1 {
                 assert!(slot.flight.len() <= AHEAD_RUNS);

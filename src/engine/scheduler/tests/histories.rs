@@ -115,6 +115,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Workers that serve so long that a history sees many of them, or for ever.
+fn recycling() -> impl Strategy<Value = Recycling> {
+    let max_jobs = prop_oneof![2 => Just(None), 1 => (1..60u64).prop_map(Some)];
+    let age = prop_oneof![Just(1), Just(40), Just(3000)].prop_map(Duration::from_millis);
+    let max_age = prop_oneof![2 => Just(None), 1 => age.prop_map(Some)];
+    (max_jobs, max_age).prop_map(|(max_jobs, max_age)| Recycling { max_jobs, max_age })
+}
+
 impl Rig {
     fn play(&mut self, op: Op) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
@@ -184,8 +192,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn every_item_resolves_once_whatever_happens(workers in 1..4usize, up: bool, history in vec(op(), 1..120)) {
-        let mut rig = if up { Rig::up(workers) } else { Rig::new(workers) };
+    fn every_item_resolves_once_whatever_happens(
+        workers in 1..4usize, recycling in recycling(), up: bool, history in vec(op(), 1..120)
+    ) {
+        let mut rig = Rig::recycling(workers, recycling);
+        if up {
+            rig.raise();
+        }
         for op in history {
             rig.play(op);
         }

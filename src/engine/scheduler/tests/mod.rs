@@ -6,6 +6,7 @@ mod histories;
 mod items;
 mod life;
 mod limits;
+mod recycling;
 mod rig;
 mod rules;
 mod told;

@@ -49,8 +49,13 @@ const BACKOFF: Backoff = Backoff { first: MILLI, longest: Duration::from_millis(
 impl Rig {
     /// With processes that are still to be made.
     pub(super) fn new(workers: usize) -> Rig {
+        Rig::recycling(workers, Recycling::default())
+    }
+
+    /// The same, and they serve only so long.
+    pub(super) fn recycling(workers: usize, recycling: Recycling) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let mut scheduler = Scheduler::new(BACKOFF);
+        let mut scheduler = Scheduler::new(BACKOFF, recycling);
         let told = events.clone();
         scheduler.listen(Listener::new(move |event| told.lock().unwrap().push(event)));
         let world = World::new();
@@ -425,6 +430,7 @@ impl Rig {
                     self.die(at, false);
                 }
             }
+            self.raise();
             let over = self.scheduler.counts();
             let rest = self
                 .scheduler
