@@ -205,8 +205,6 @@ fn options_that_do_not_work_yet_say_so() {
         let builders = BTreeMap::from([
             ("memory_limit", Pool::builder().memory_limit(1 << 30)),
             ("cpu_limit", Pool::builder().cpu_limit(Duration::from_secs(1))),
-            ("queue_limit", Pool::builder().queue_limit(1)),
-            ("queue_bytes", Pool::builder().queue_bytes(1)),
             ("nice", Pool::builder().nice(1)),
         ]);
         for (option, builder) in builders {

@@ -154,7 +154,6 @@ impl Callbacks {
     }
 
     /// Whether the calling thread is in a callback of this pool.
-    #[cfg(test)]
     pub(crate) fn is_here(&self) -> bool {
         self.state().running.contains(&std::thread::current().id())
     }

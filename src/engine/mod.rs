@@ -9,6 +9,7 @@
 //! | `turns` | who does that: a waiting caller, or the pool's thread |
 //! | `sleep` | whether those who wait have to be woken |
 //! | `start`, `finish` | a worker's greeting; the pool's end |
+//! | `admission` | callers wait for room in the queue |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
@@ -16,6 +17,7 @@
 //! the one who reads. Neither is held while anything of the user's runs, but for `Deserialize` of results (under
 //! `io`). Whoever needs both takes `io` first.
 
+mod admission;
 mod args;
 mod arrivals;
 mod callbacks;
@@ -42,11 +44,13 @@ use sidestep_worker::wire::NamedCall;
 use crate::error::{JobError, PoolError};
 use crate::process::{Forwarder, Plan, Poller, SpawnError, Spawned, look_at_sigpipe, raise_descriptor_limit};
 
+use admission::Rooms;
 pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 use driver::Io;
 use scheduler::{
-    Backoff, Counts, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn, WorkerView,
+    Backoff, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
+    WorkerView,
 };
 pub use sink::Captured;
 pub(crate) use sink::Sink;
@@ -75,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) same_image: bool,
     pub(crate) name: String,
     pub(crate) recycling: Recycling,
+    pub(crate) limits: Limits,
 }
 
 /// One pool's engine.
@@ -113,6 +118,7 @@ struct Arrival {
 pub(crate) struct Core {
     scheduler: Scheduler<Args, Arc<dyn Sink>>,
     wires: Wires,
+    room: Rooms,
     start: Start,
     table: Option<Arc<JobTable>>,
     /// Processes that were killed and could not be reaped in time.
@@ -136,6 +142,7 @@ impl Engine {
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(config.backoff, config.recycling),
                 wires: Wires::new(weak.clone()),
+                room: Rooms::new(config.limits),
                 start: Start::Pending,
                 table: None,
                 unreaped: Vec::new(),
@@ -194,15 +201,17 @@ impl Engine {
         core.wires.flush(&self.poller);
         let deliveries = std::mem::take(&mut core.wires.deliveries);
         let soon = core.scheduler.take_watching() | core.is_uneven();
+        let admitted = core.admit();
         drop(core);
         if soon && self.sleep.too_long() {
             self.poller.wake();
         }
-        if !deliveries.is_empty() {
-            for delivery in deliveries {
-                delivery.hand_over();
-            }
-            // One who reads may wait for just these.
+        // One who reads may wait for just these.
+        let wake = !deliveries.is_empty() || admitted && !self.is_read_here();
+        for delivery in deliveries {
+            delivery.hand_over();
+        }
+        if wake {
             self.poller.wake();
         }
         result
@@ -242,14 +251,31 @@ impl Engine {
         self.core().scheduler.open_task(sink, spec)
     }
 
-    /// Adds items to a task and gives the first one's id; `None` if they are no longer wanted.
-    pub(crate) fn push(&self, task: TaskKey, index: u64, count: u32, args: Args) -> Option<u64> {
-        self.with(|core, now| core.scheduler.push(task, index, count, args, now, &mut core.wires))
+    /// Adds items to a task, for which there is room, and gives the first one's id; `None` if they are no longer wanted.
+    pub(crate) fn push(
+        &self,
+        task: TaskKey,
+        index: u64,
+        count: u32,
+        args: Args,
+        grant: Grant,
+    ) -> Option<u64> {
+        self.with(|core, now| {
+            core.room.redeem(grant);
+            core.scheduler.push(task, index, count, args, now, &mut core.wires)
+        })
     }
 
     /// A task of one item: begins it, adds the item and ends its input.
-    pub(crate) fn submit(&self, sink: Arc<dyn Sink>, spec: TaskSpec, args: Args) -> Option<(TaskKey, u64)> {
+    pub(crate) fn submit(
+        &self,
+        sink: Arc<dyn Sink>,
+        spec: TaskSpec,
+        args: Args,
+        grant: Grant,
+    ) -> Option<(TaskKey, u64)> {
         self.with(|core, now| {
+            core.room.redeem(grant);
             let task = core.scheduler.open_task(sink, spec)?;
             let id = core.scheduler.push(task, 0, 1, args, now, &mut core.wires);
             core.scheduler.finish_input(task, now, &mut core.wires);

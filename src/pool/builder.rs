@@ -10,7 +10,7 @@ use std::time::Duration;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
-use crate::engine::scheduler::{Backoff, Recycling, Terms};
+use crate::engine::scheduler::{Backoff, Limits, Recycling, Terms};
 use crate::engine::{Config, Engine};
 use crate::error::PoolError;
 use crate::process::{Output, Plan, Program};
@@ -45,6 +45,7 @@ pub struct Builder {
     finalizer: Option<Named>,
     name: String,
     recycling: Recycling,
+    limits: Limits,
     /// Options that this version cannot do.
     unsupported: Vec<&'static str>,
 }
@@ -69,6 +70,7 @@ impl Builder {
             finalizer: None,
             name: "pool".into(),
             recycling: Recycling::default(),
+            limits: Limits::default(),
             unsupported: Vec::new(),
         }
     }
@@ -126,6 +128,37 @@ impl Builder {
     /// [`build`](Self::build) fail with [`PoolError::Config`].
     pub fn max_age(mut self, age: Duration) -> Self {
         self.recycling.max_age = Some(age);
+        self
+    }
+
+    /// How many jobs may wait: those that were submitted and have not begun. Without it: any number.
+    ///
+    /// Beyond it, `apply_async`, `map_async` and `starmap_async` block until there is room, and `map`, `starmap`, `imap`
+    /// and `imap_unordered` take their input as there is. Those who wait have their turns in the order in which they
+    /// came. Callbacks never wait, nor does a `Deserialize` or a `Waker` that submits; what comes back from a worker that
+    /// died is not held up either. A wait ends with its error when the pool is closed or ended: then nothing more is
+    /// taken, but for the rest of a `map` that has begun when the pool is closed. 0 makes [`build`](Self::build) fail with
+    /// [`PoolError::Config`].
+    ///
+    /// ```no_run
+    /// # fn parse(line: String) -> usize { line.len() }
+    /// let pool = sidestep::Pool::builder().queue_limit(1000).queue_bytes(64 << 20).build()?;
+    /// for line in std::io::stdin().lines().map_while(Result::ok) {
+    ///     drop(pool.call(parse).on_success(|length| println!("{length}")).apply_async((line,)));
+    /// }
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    pub fn queue_limit(mut self, jobs: usize) -> Self {
+        self.limits.jobs = Some(jobs);
+        self
+    }
+
+    /// How many bytes of encoded arguments may wait, as [`queue_limit`](Self::queue_limit) says how many jobs. Without
+    /// it: any number.
+    ///
+    /// A job whose arguments alone are larger is let in when no other waits.
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = Some(bytes);
         self
     }
 
@@ -272,6 +305,7 @@ impl Builder {
             same_image,
             name: self.name,
             recycling: self.recycling,
+            limits: self.limits,
         };
         Ok(Pool { engine: Engine::start(config)? })
     }
@@ -285,6 +319,10 @@ impl Builder {
             "max_age(0): a worker lives for some time"
         } else if self.terms.limit == Some(Duration::ZERO) {
             "timeout(0): a job needs some time"
+        } else if self.limits.jobs == Some(0) {
+            "queue_limit(0): nothing could ever be submitted"
+        } else if self.limits.bytes == Some(0) {
+            "queue_bytes(0): nothing could ever be submitted"
         } else {
             return Ok(());
         };
@@ -307,16 +345,6 @@ impl Builder {
     /// Kills a job that uses more processor time. Not yet in this version.
     pub fn cpu_limit(self, _limit: Duration) -> Self {
         self.not_yet("cpu_limit")
-    }
-
-    /// How many jobs may wait before submitting one blocks. Not yet in this version.
-    pub fn queue_limit(self, _jobs: usize) -> Self {
-        self.not_yet("queue_limit")
-    }
-
-    /// How many bytes of arguments may wait before submitting blocks. Not yet in this version.
-    pub fn queue_bytes(self, _bytes: usize) -> Self {
-        self.not_yet("queue_bytes")
     }
 
     /// The workers' niceness, added to this process's own. Not yet in this version.

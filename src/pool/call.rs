@@ -10,11 +10,12 @@ use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::registry;
 use sidestep_worker::wire::{Encoding, RunHeader};
 
-use crate::engine::scheduler::{TaskSpec, Terms};
+use crate::engine::scheduler::{Load, TaskSpec, Terms};
 use crate::engine::{Args, Engine, Sink};
 use crate::error::{JobError, Place};
 
-use super::feed::Feed;
+use super::admission::admit;
+use super::feed::{Feed, Full};
 use super::handle::{Cell, decode};
 use super::hook::{Function, Hook, Hooks, Judge};
 use super::imap::Imap;
@@ -288,7 +289,7 @@ impl<'p, F> Call<'p, F> {
         };
         let results = Arc::new(Results::new(target.name, decode::<F::Output>, target.hooks));
         let handle = MapHandle { results: results.clone(), engine };
-        let Some(mut feed) = Feed::open(self.engine, results.clone(), target.spec) else {
+        let Some(mut feed) = Feed::open(self.engine, results.clone(), target.spec, Full::Waits) else {
             results.end(self.engine.refusal());
             return handle;
         };
@@ -395,7 +396,9 @@ pub(super) fn submit<R: Send + 'static>(
             return JobHandle { cell, engine: weak, task: None };
         }
     };
-    let submitted = engine.submit(cell.clone(), spec, Args::One(args.into()));
+    let args = Args::One(args.into());
+    let grant = admit(engine, None, Load { jobs: 1, bytes: args.wire_len(1) }, None).unwrap_or_default();
+    let submitted = engine.submit(cell.clone(), spec, args, grant);
     let task = submitted.map(|(task, id)| {
         cell.id.store(id, Ordering::Relaxed);
         task

@@ -2,26 +2,44 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sidestep_worker::codec::CodecError;
 
-use crate::engine::scheduler::{TaskKey, TaskSpec};
+use crate::engine::scheduler::{Grant, Load, TaskKey, TaskSpec};
 use crate::engine::{Batch, Engine, Sink};
+
+use super::admission::admit;
 
 /// A batch is handed over when it has this many bytes,
 const BYTES: usize = 64 << 10;
 /// or this many items. The first ones are smaller, so that workers begin early.
 const ITEMS: u32 = 4096;
 
+/// What happens to a whole batch for which the queue has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The caller waits.
+    Waits,
+    /// It stays here, and the caller adds no more: see [`Feed::is_full`].
+    Stays,
+}
+
 /// The input side of a task of many items. Dropped before [`finish`](Self::finish), it withdraws the task: that is
 /// what happens when the user's iterator panics.
 pub(super) struct Feed {
     engine: Arc<Engine>,
     pub(super) task: TaskKey,
+    full: Full,
     batch: Batch,
     /// The index of the batch's first item.
     start: u64,
-    limit: u32,
+    /// The batch is whole with so many items,
+    items: u32,
+    /// which grow to this,
+    most_items: u32,
+    /// or with so many bytes.
+    bytes: usize,
     pub(super) first_id: Option<u64>,
     /// Items that the engine has not taken: the task was withdrawn or the pool has ended.
     pub(super) refused: Vec<Range<u64>>,
@@ -30,16 +48,25 @@ pub(super) struct Feed {
 
 impl Feed {
     /// `None` if the pool takes no more.
-    pub(super) fn open(engine: &Arc<Engine>, sink: Arc<dyn Sink>, spec: TaskSpec) -> Option<Feed> {
-        let limit = spec.chunk.unwrap_or(1).clamp(1, ITEMS);
+    pub(super) fn open(
+        engine: &Arc<Engine>,
+        sink: Arc<dyn Sink>,
+        spec: TaskSpec,
+        full: Full,
+    ) -> Option<Feed> {
+        let piece = engine.config.limits.piece();
+        let most_items = piece.jobs.min(u64::from(ITEMS)) as u32;
+        let items = spec.chunk.unwrap_or(1).clamp(1, most_items);
         let task = engine.open_task(sink, spec)?;
-        let engine = engine.clone();
         Some(Feed {
-            engine,
+            engine: engine.clone(),
             task,
+            full,
             batch: Batch::default(),
             start: 0,
-            limit,
+            items,
+            most_items,
+            bytes: piece.bytes.min(BYTES),
             first_id: None,
             refused: Vec::new(),
             finished: false,
@@ -52,26 +79,60 @@ impl Feed {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
     ) -> Result<bool, (u64, u64, CodecError)> {
         if let Err(error) = self.batch.push(encode) {
-            self.hand_over();
+            // A batch has no gaps, so it ends before this one, be there room or not.
+            self.push(Grant::default());
             let index = self.start;
             self.start += 1;
             return Err((index, self.engine.count_failed(), error));
         }
-        if self.batch.len() >= self.limit || self.batch.bytes() >= BYTES {
+        if self.is_full() {
             self.hand_over();
-            self.limit = (self.limit * 2).min(ITEMS);
+            self.items = (self.items * 2).min(self.most_items);
         }
         Ok(self.refused.is_empty())
     }
 
+    /// Whether the batch is whole.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.len() >= self.items || self.batch.bytes() >= self.bytes
+    }
+
+    /// Items that the engine does not have yet.
+    pub(super) fn pending(&self) -> u64 {
+        u64::from(self.batch.len())
+    }
+
     /// Gives the engine what has been gathered.
     pub(super) fn hand_over(&mut self) {
+        if !self.batch.is_empty() {
+            let (task, load) = (Some(self.task), self.load());
+            let grant = match self.full {
+                Full::Waits => admit(&self.engine, task, load, None),
+                Full::Stays => self.engine.ask(task, load),
+            };
+            if let Some(grant) = grant {
+                self.push(grant);
+            }
+        }
+    }
+
+    /// The same, but waits for room until a deadline: `false` then.
+    pub(super) fn hand_over_by(&mut self, deadline: Option<Instant>) -> bool {
+        let grant = admit(&self.engine, Some(self.task), self.load(), deadline);
+        grant.map(|grant| self.push(grant)).is_some()
+    }
+
+    fn load(&self) -> Load {
+        Load { jobs: self.pending(), bytes: self.batch.bytes() }
+    }
+
+    fn push(&mut self, grant: Grant) {
         if self.batch.is_empty() {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
         let count = batch.len();
-        match self.engine.push(self.task, self.start, count, batch.into_args()) {
+        match self.engine.push(self.task, self.start, count, batch.into_args(), grant) {
             Some(id) => {
                 self.first_id.get_or_insert(id);
             }
@@ -94,7 +155,7 @@ impl Drop for Feed {
         if !self.finished {
             self.engine.withdraw(self.task, false);
             // They were pulled, so they count.
-            self.hand_over();
+            self.push(Grant::default());
             self.engine.finish_input(self.task);
         }
     }

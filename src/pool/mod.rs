@@ -1,5 +1,6 @@
 //! What a caller holds: the pool, its builder, one call's options, handles and iterators.
 
+mod admission;
 mod builder;
 mod call;
 mod completed;

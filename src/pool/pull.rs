@@ -13,7 +13,7 @@ use crate::engine::scheduler::TaskSpec;
 use crate::engine::{Captured, Engine};
 use crate::error::{JobError, Place};
 
-use super::feed::Feed;
+use super::feed::{Feed, Full};
 use super::stream::Stream;
 
 /// Items that are pulled ahead for each worker until it is known what they take.
@@ -107,7 +107,8 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         let results = Arc::new(results);
         let job = spec.as_ref().map_or(0, |spec| spec.job);
         let feed = spec.and_then(|spec| {
-            let feed = Feed::open(engine, results.clone(), spec).ok_or_else(|| engine.refusal())?;
+            let feed =
+                Feed::open(engine, results.clone(), spec, Full::Stays).ok_or_else(|| engine.refusal())?;
             results.opened(feed.task);
             Ok(feed)
         });
@@ -130,6 +131,12 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     pub(super) fn advance(&mut self, deadline: Option<Instant>) -> Option<(u64, Result<R, JobError>)> {
         loop {
             self.pull();
+            if let Some(feed) = self.held_up() {
+                if !feed.hand_over_by(deadline) {
+                    return Some((self.given, Err(JobError::StillRunning)));
+                }
+                continue;
+            }
             if self.given == self.pulled && !matches!(self.input, Input::Waiting(_)) {
                 if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
                     resume_unwind(panic);
@@ -163,9 +170,16 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         self.engine.captures().then(|| self.results.take_output(index)).flatten()
     }
 
+    /// If all that was pulled and not given waits for room in the queue, so that no result can come before that.
+    fn held_up(&mut self) -> Option<&mut Feed> {
+        let waiting = self.pulled - self.given;
+        self.feed.as_mut().filter(|feed| feed.pending() > 0 && feed.pending() == waiting)
+    }
+
     /// Pulls input until enough is under way.
     fn pull(&mut self) {
         self.input.reopen();
+        self.hand_over();
         let under_way = self.pulled - self.given;
         if under_way * 2 > self.window && under_way >= LEAST_AHEAD || !matches!(self.input, Input::Open(_)) {
             return;
@@ -175,11 +189,18 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         let wanted = AHEAD.checked_div(pace).unwrap_or(0).max(FIRST_AHEAD) * workers;
         self.window = wanted.min((self.window * 2).max(FIRST_AHEAD * workers));
         while self.pulled - self.given < self.window && self.has_room(workers) && self.pull_one() {}
-        if let Some(feed) = &mut self.feed {
-            feed.hand_over();
-            if !feed.refused.is_empty() {
-                self.stop();
-            }
+        self.hand_over();
+    }
+
+    /// Gives the engine what was pulled, if its queue has room; in the end the news that it was all, too.
+    fn hand_over(&mut self) {
+        let Some(feed) = &mut self.feed else { return };
+        feed.hand_over();
+        if !feed.refused.is_empty() {
+            self.input = Input::Ended;
+        }
+        if feed.pending() == 0 && matches!(self.input, Input::Ended | Input::Panicked(_)) {
+            self.finish();
         }
     }
 
@@ -187,7 +208,8 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     fn has_room(&self, workers: u64) -> bool {
         let under_way = self.pulled - self.given;
         let average = self.bytes / self.pulled.max(1);
-        under_way < LEAST_AHEAD * workers || under_way * average < AHEAD_BYTES * workers
+        let fits = under_way < LEAST_AHEAD * workers || under_way * average < AHEAD_BYTES * workers;
+        fits && self.feed.as_ref().is_some_and(|feed| !feed.is_full())
     }
 
     /// Pulls one item; `false` if there is none now.
@@ -200,11 +222,10 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
                 false
             }
             Ok(Pulled::End) => {
-                self.stop();
+                self.input = Input::Ended;
                 false
             }
             Err(panic) => {
-                self.stop();
                 self.input = Input::Panicked(panic);
                 false
             }
@@ -232,9 +253,8 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         }
     }
 
-    /// The input has ended, or nobody takes it any more: then what was pulled and not taken fails.
-    fn stop(&mut self) {
-        self.input = Input::Ended;
+    /// All is handed over. What was pulled and not taken fails.
+    fn finish(&mut self) {
         let Some(mut feed) = self.feed.take() else { return };
         feed.finish();
         for index in feed.refused.drain(..).flatten() {

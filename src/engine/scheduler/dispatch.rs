@@ -45,6 +45,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         task.lots += 1;
         task.queued += count;
         self.queued += count;
+        let bytes = lot.payload.weight(lot.count);
+        task.queued_bytes += bytes;
+        self.queued_bytes += bytes;
         true
     }
 
@@ -190,7 +193,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share)).min(MAX_RUN);
         let wanted = u64::from(wanted).min(self.slots[at].quota) as u32;
         let count = fitting(&lot, wanted);
+        let bytes = lot.payload.weight(count);
         task.queued -= u64::from(count);
+        task.queued_bytes -= bytes;
+        self.queued_bytes -= bytes;
         task.active += u64::from(count);
         self.queued -= u64::from(count);
         if count < lot.count {
@@ -215,7 +221,6 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if slot.flight.is_empty() {
             slot.progress = now;
         }
-        let bytes = lot.payload.weight(count);
         let Terms { limit, retries } = task.spec.terms;
         let again = lot.tried.attempts < retries;
         self.watching |= limit.is_some();

@@ -75,6 +75,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 task.queued -= count;
                 task.active += count;
                 self.queued -= count;
+                let bytes = lot.payload.weight(lot.count);
+                task.queued_bytes -= bytes;
+                self.queued_bytes -= bytes;
                 for offset in 0..lot.count {
                     self.end_item(lot.task, lot.item(offset), None, verdict, effects);
                 }

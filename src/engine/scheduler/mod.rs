@@ -21,6 +21,7 @@ mod event;
 mod limits;
 mod lot;
 mod recycling;
+mod room;
 mod sizing;
 mod slot;
 mod tasks;
@@ -40,6 +41,7 @@ pub(crate) use event::{Ending, Event, Listener};
 pub(crate) use limits::Running;
 pub(crate) use lot::{Lot, Payload, Tried};
 pub(crate) use recycling::Recycling;
+pub(crate) use room::{Grant, Limits, Load, Room};
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};
@@ -129,8 +131,10 @@ struct Task<S> {
     serial: u64,
     sink: S,
     spec: TaskSpec,
-    /// Items in the queue.
+    /// Items in the queue,
     queued: u64,
+    /// and the bytes of their arguments.
+    queued_bytes: usize,
     /// Lots in the queue, those of a withdrawn task too.
     lots: u32,
     /// Items in flight, or answered and not yet settled, or about to be tried again once their worker is gone.
@@ -231,8 +235,10 @@ pub(crate) struct Scheduler<P, S> {
     phase: Phase,
     tasks: Slab<Task<S>>,
     queue: VecDeque<Lot<P>>,
-    /// Items in the queue of tasks that are not withdrawn.
+    /// Items in the queue of tasks that are not withdrawn,
     queued: u64,
+    /// and the bytes of their arguments.
+    queued_bytes: usize,
     /// Lots in the queue of tasks that are.
     dead_lots: usize,
     slots: Vec<Slot<P>>,
@@ -276,6 +282,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             tasks: Slab::new(),
             queue: VecDeque::new(),
             queued: 0,
+            queued_bytes: 0,
             dead_lots: 0,
             slots: Vec::new(),
             target: 0,
@@ -329,6 +336,12 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let busy = self.slots.iter().filter(|slot| slot.is_busy()).count() as u64;
         let running = (busy + self.settling).min(live);
         Counts { queued: live - running, running, ..self.counts }
+    }
+
+    /// What has not begun, in the queue or at a worker. Of a run that has begun no bytes are counted.
+    pub(crate) fn backlog(&self) -> Load {
+        let ahead: usize = self.slots.iter().map(Slot::bytes_behind).sum();
+        Load { jobs: self.counts().queued, bytes: self.queued_bytes + ahead }
     }
 
     /// How many items took how long, by [duration code](sidestep_worker::frame::duration_code).

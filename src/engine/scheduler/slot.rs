@@ -237,6 +237,11 @@ impl<P: Payload> Slot<P> {
         });
     }
 
+    /// Bytes of the runs behind the first.
+    pub(super) fn bytes_behind(&self) -> usize {
+        self.ahead_bytes - self.flight.front().map_or(0, |run| run.bytes)
+    }
+
     /// Whether its worker has nothing to do and may be sent something.
     pub(super) fn is_idle(&self) -> bool {
         self.state == State::Ready && self.flight.is_empty() && self.quota > 0

@@ -12,6 +12,17 @@ use super::{
     Tried, Withdrawn,
 };
 
+impl<S> Task<S> {
+    fn takes(&self, phase: Phase) -> bool {
+        !self.withdrawn
+            && match phase {
+                Phase::Open => true,
+                Phase::Closed => !self.spec.lazy,
+                Phase::Broken | Phase::Terminated => false,
+            }
+    }
+}
+
 impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// Begins a task; its items follow. `None` if the pool takes no more.
     pub(crate) fn open_task(&mut self, sink: S, spec: TaskSpec) -> Option<TaskKey> {
@@ -21,8 +32,18 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.feeding += usize::from(!spec.lazy);
         let serial = self.next_serial;
         self.next_serial += 1;
-        let (open, withdrawn) = (true, false);
-        let task = Task { serial, sink, spec, queued: 0, lots: 0, active: 0, delayed: 0, open, withdrawn };
+        let task = Task {
+            serial,
+            sink,
+            spec,
+            queued: 0,
+            queued_bytes: 0,
+            lots: 0,
+            active: 0,
+            delayed: 0,
+            open: true,
+            withdrawn: false,
+        };
         Some(TaskKey { index: self.tasks.insert(task), serial })
     }
 
@@ -40,12 +61,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     ) -> Option<u64> {
         let id = self.next_id;
         let task = Self::find(&mut self.tasks, key)?;
-        let over = match self.phase {
-            Phase::Open => false,
-            Phase::Closed => task.spec.lazy,
-            Phase::Broken | Phase::Terminated => true,
-        };
-        if task.withdrawn || over {
+        if !task.takes(self.phase) {
             let ending = if task.withdrawn { Ending::Cancelled } else { Ending::Failed };
             self.count_unsent(count, ending);
             return None;
@@ -57,6 +73,13 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.enqueue_back(lot);
         self.dispatch(now, effects);
         Some(id)
+    }
+
+    /// Whether items of a task would be taken, or of one that is yet to begin.
+    pub(crate) fn takes(&self, key: Option<TaskKey>) -> bool {
+        let Some(key) = key else { return self.phase == Phase::Open };
+        let task = self.tasks.get(key.index).filter(|task| task.serial == key.serial);
+        task.is_some_and(|task| task.takes(self.phase))
     }
 
     /// Counts an item that failed before it could be submitted, and gives it an id.
@@ -104,6 +127,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 outcome = Withdrawn::Waiting;
             }
             self.queued -= task.queued;
+            self.queued_bytes -= std::mem::take(&mut task.queued_bytes);
             self.counts.cancelled += task.queued;
             self.dead_lots += task.lots as usize;
             task.queued = 0;

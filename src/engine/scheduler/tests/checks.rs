@@ -16,6 +16,7 @@ impl Rig {
         self.check_sums();
         self.check_counts();
         self.check_progress();
+        self.check_line();
     }
 
     fn check_slots(&self) {
@@ -62,12 +63,13 @@ impl Rig {
 
     fn check_sums(&self) {
         let s = &self.scheduler;
-        let mut lots = HashMap::<usize, (u64, u64)>::new();
+        let mut lots = HashMap::<usize, (u64, u64, usize)>::new();
         for lot in &s.queue {
             assert!(lot.count > 0 && s.tasks.contains(lot.task));
-            let (number, items) = lots.entry(lot.task).or_default();
+            let (number, items, bytes) = lots.entry(lot.task).or_default();
             *number += 1;
             *items += u64::from(lot.count);
+            *bytes += lot.payload.weight(lot.count);
         }
         let mut active = HashMap::<usize, u64>::new();
         for run in s.slots.iter().flat_map(|slot| &slot.flight) {
@@ -85,15 +87,16 @@ impl Rig {
         }
         let mut delayed = HashMap::<usize, u64>::new();
         s.delayed.values().for_each(|lot| *delayed.entry(lot.task).or_default() += u64::from(lot.count));
-        let (mut queued, mut dead) = (0, 0);
+        let (mut queued, mut queued_bytes, mut dead) = (0, 0, 0);
         for (index, task) in &s.tasks {
-            let (number, items) = lots.get(&index).copied().unwrap_or_default();
+            let (number, mut items, mut bytes) = lots.get(&index).copied().unwrap_or_default();
             if task.withdrawn {
-                dead += number
-            } else {
-                queued += items
+                dead += number;
+                (items, bytes) = (0, 0);
             }
-            assert_eq!((u64::from(task.lots), task.queued), (number, if task.withdrawn { 0 } else { items }));
+            queued += items;
+            queued_bytes += bytes;
+            assert_eq!((u64::from(task.lots), task.queued, task.queued_bytes), (number, items, bytes));
             assert_eq!(task.active, active.get(&index).copied().unwrap_or_default());
             assert_eq!(task.delayed, delayed.get(&index).copied().unwrap_or_default());
             assert!(
@@ -102,6 +105,7 @@ impl Rig {
             );
         }
         assert_eq!((s.queued, s.dead_lots as u64, s.settling), (queued, dead, settling));
+        assert_eq!(s.queued_bytes, queued_bytes);
         assert_eq!(s.jams, s.slots.iter().filter(|slot| slot.jammed).count());
         let feeding = self.tasks.iter().filter(|task| task.open && !task.lazy).count();
         assert_eq!(s.feeding, feeding);

@@ -16,6 +16,15 @@ enum Op {
         terms: Terms,
         job: u32,
     },
+    Ask {
+        size: usize,
+    },
+    Bring {
+        which: usize,
+    },
+    GiveUp {
+        which: usize,
+    },
     Open {
         terms: Terms,
         job: u32,
@@ -92,6 +101,9 @@ fn op() -> impl Strategy<Value = Op> {
     let terms = (limit, retries).prop_map(|(limit, retries)| Terms { limit, retries });
     prop_oneof![
         20 => (terms.clone(), 0..3u32).prop_map(|(terms, job)| Op::Submit { terms, job }),
+        10 => size.clone().prop_map(|size| Op::Ask { size }),
+        6 => any_task.clone().prop_map(|which| Op::Bring { which }),
+        1 => any_task.clone().prop_map(|which| Op::GiveUp { which }),
         8 => (terms, 0..3u32, chunk, prop::bool::weighted(0.3))
             .prop_map(|(terms, job, chunk, lazy)| Op::Open { terms, job, chunk, lazy }),
         20 => (any_task.clone(), count, size).prop_map(|(task, count, size)| Op::Push { task, count, size }),
@@ -123,11 +135,21 @@ fn recycling() -> impl Strategy<Value = Recycling> {
     (max_jobs, max_age).prop_map(|(max_jobs, max_age)| Recycling { max_jobs, max_age })
 }
 
+/// Narrow limits, or none.
+fn limits() -> impl Strategy<Value = Limits> {
+    let jobs = prop_oneof![1 => Just(None), 1 => (1..20usize).prop_map(Some)];
+    let bytes = prop_oneof![2 => Just(None), 1 => Just(Some(1000)), 1 => Just(Some(100_000))];
+    (jobs, bytes).prop_map(|(jobs, bytes)| Limits { jobs, bytes })
+}
+
 impl Rig {
     fn play(&mut self, op: Op) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match op {
             Op::Submit { terms, job } => drop(self.submit_on(terms, job)),
+            Op::Ask { size } => self.ask(size),
+            Op::Bring { which } => self.bring(which),
+            Op::GiveUp { which } => self.give_up(which),
             Op::Open { terms, job, chunk, lazy } => drop(self.open_on(terms, job, chunk, lazy)),
             Op::Push { task, count, size } => {
                 let open: Vec<usize> = (0..self.tasks.len()).filter(|task| self.tasks[*task].open).collect();
@@ -193,9 +215,9 @@ proptest! {
 
     #[test]
     fn every_item_resolves_once_whatever_happens(
-        workers in 1..4usize, recycling in recycling(), up: bool, history in vec(op(), 1..120)
+        workers in 1..4usize, recycling in recycling(), limits in limits(), up: bool, history in vec(op(), 1..120)
     ) {
-        let mut rig = Rig::recycling(workers, recycling);
+        let mut rig = Rig::with(workers, recycling, limits);
         if up {
             rig.raise();
         }

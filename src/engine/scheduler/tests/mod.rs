@@ -8,6 +8,7 @@ mod life;
 mod limits;
 mod recycling;
 mod rig;
+mod room;
 mod rules;
 mod told;
 mod world;

@@ -8,6 +8,7 @@ use sidestep_worker::wire::Encoding;
 use super::super::limits::Doom;
 use super::super::*;
 use super::items::{End, Key};
+use super::room::Line;
 use super::told::Told;
 use super::world::{Doing, Load, Process, World};
 
@@ -38,6 +39,7 @@ pub(super) struct Rig {
     pub(super) refused: u64,
     pub(super) events: Arc<Mutex<Vec<Event>>>,
     pub(super) told: Told,
+    pub(super) line: Line,
     next_pid: u32,
     /// It is not looked through for the moment.
     pub(super) unchecked: bool,
@@ -49,11 +51,11 @@ const BACKOFF: Backoff = Backoff { first: MILLI, longest: Duration::from_millis(
 impl Rig {
     /// With processes that are still to be made.
     pub(super) fn new(workers: usize) -> Rig {
-        Rig::recycling(workers, Recycling::default())
+        Rig::with(workers, Recycling::default(), Limits::default())
     }
 
-    /// The same, and they serve only so long.
-    pub(super) fn recycling(workers: usize, recycling: Recycling) -> Rig {
+    /// The same, and they serve only so long, and only so much may wait for them.
+    pub(super) fn with(workers: usize, recycling: Recycling, limits: Limits) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let mut scheduler = Scheduler::new(BACKOFF, recycling);
         let told = events.clone();
@@ -68,6 +70,7 @@ impl Rig {
             refused: 0,
             events,
             told: Told::default(),
+            line: Line::new(limits),
             next_pid: 100,
             unchecked: false,
         };
@@ -431,6 +434,7 @@ impl Rig {
                 }
             }
             self.raise();
+            self.bring_all();
             let over = self.scheduler.counts();
             let rest = self
                 .scheduler
@@ -464,6 +468,7 @@ impl Rig {
         assert!(!self.scheduler.has_processes(), "{self:#?}");
         assert_eq!(self.scheduler.tasks.len(), 0, "tasks are left over");
         assert!(self.scheduler.queue.is_empty());
+        self.check_line_is_over();
         self.told.check_ends();
         assert_eq!(
             self.scheduler.next_look(self.world.now, &self.world),
