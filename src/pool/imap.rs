@@ -13,9 +13,12 @@ use super::stream::Stream;
 /// The results of an `imap` or `imap_unordered`, one for each item.
 ///
 /// Input is pulled inside [`next`](Iterator::next) only, on the thread that calls it, a bounded number of items ahead of
-/// the results: at first 32 for each worker, more only as items prove short. Dropping it withdraws what has not
-/// started. If the input panics, the panic comes out of `next`, after the results of the items before it; the pool
-/// stays usable.
+/// the results: at first 4 for each worker, after the first result 32, more only as items prove short, and fewer if
+/// arguments or results are large: 64 KiB of arguments for each worker, 4 MiB of results in all, but two items for each
+/// worker in any case. So one who takes results slowly does not pile them up.
+///
+/// Dropping it withdraws what has not started. If the input panics, the panic comes out of `next`, after the results of
+/// the items before it; the pool stays usable.
 #[must_use = "jobs are submitted only as results are asked for"]
 pub struct Imap<'p, I: Iterator, R>(Puller<'p, Iterated<I>, R>);
 

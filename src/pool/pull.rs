@@ -14,14 +14,18 @@ use crate::engine::{Captured, Engine};
 use crate::error::{JobError, Place};
 
 use super::feed::{Feed, Full};
-use super::stream::Stream;
+use super::stream::{Backlog, Stream};
 
-/// Items that are pulled ahead for each worker until it is known what they take.
+/// Items that are pulled ahead for each worker until there is a result: it may turn out to be large.
+const START_AHEAD: u64 = 4;
+/// As many as this are until it is known how long an item takes.
 const FIRST_AHEAD: u64 = 32;
 /// Work that is pulled ahead for each worker once that is known, in nanoseconds,
 const AHEAD: u64 = 2_000_000;
 /// and no more bytes of arguments than this for each,
 const AHEAD_BYTES: u64 = 64 << 10;
+/// and no more bytes of results in all, be they there and not taken or still to come,
+const RESULT_BYTES: u64 = 4 << 20;
 /// but this many items in any case, so that nobody waits for input.
 const LEAST_AHEAD: u64 = 2;
 
@@ -180,15 +184,18 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     fn pull(&mut self) {
         self.input.reopen();
         self.hand_over();
+        let workers = self.engine.config.workers as u64;
+        let least = if self.given == 0 { START_AHEAD } else { FIRST_AHEAD } * workers;
         let under_way = self.pulled - self.given;
-        if under_way * 2 > self.window && under_way >= LEAST_AHEAD || !matches!(self.input, Input::Open(_)) {
+        let enough = under_way * 2 > self.window.max(least) && under_way >= LEAST_AHEAD;
+        if enough || !matches!(self.input, Input::Open(_)) {
             return;
         }
-        let workers = self.engine.config.workers as u64;
         let pace = self.engine.pace(self.job);
         let wanted = AHEAD.checked_div(pace).unwrap_or(0).max(FIRST_AHEAD) * workers;
-        self.window = wanted.min((self.window * 2).max(FIRST_AHEAD * workers));
-        while self.pulled - self.given < self.window && self.has_room(workers) && self.pull_one() {}
+        self.window = wanted.min((self.window * 2).max(least));
+        let results = self.results.backlog();
+        while self.pulled - self.given < self.window && self.has_room(workers, results) && self.pull_one() {}
         self.hand_over();
     }
 
@@ -204,12 +211,13 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         }
     }
 
-    /// Whether the arguments under way, by their average size, leave room for one more.
-    fn has_room(&self, workers: u64) -> bool {
+    /// Whether the arguments under way and their results, by their average size, leave room for one more.
+    fn has_room(&self, workers: u64, results: Backlog) -> bool {
         let under_way = self.pulled - self.given;
         let average = self.bytes / self.pulled.max(1);
-        let fits = under_way < LEAST_AHEAD * workers || under_way * average < AHEAD_BYTES * workers;
-        fits && self.feed.as_ref().is_some_and(|feed| !feed.is_full())
+        let fits = under_way * average < AHEAD_BYTES * workers && results.expected(under_way) < RESULT_BYTES;
+        let is_full = self.feed.as_ref().is_none_or(Feed::is_full);
+        (fits || under_way < LEAST_AHEAD * workers) && !is_full
     }
 
     /// Pulls one item; `false` if there is none now.

@@ -38,10 +38,44 @@ pub(super) struct Stream<R> {
 /// Results that are there and not yet given.
 struct Waiting<R> {
     /// By place in the input; the first one is the next to be given.
-    ordered: VecDeque<Option<Result<R, JobError>>>,
+    ordered: VecDeque<Option<Kept<R>>>,
     first: u64,
     /// In the order in which they came.
-    unordered: VecDeque<(u64, Result<R, JobError>)>,
+    unordered: VecDeque<(u64, Kept<R>)>,
+    backlog: Backlog,
+}
+
+struct Kept<R> {
+    result: Result<R, JobError>,
+    /// What it took on its way, with what its job has printed.
+    bytes: u64,
+}
+
+/// How much waits to be given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Backlog {
+    pub(super) results: u64,
+    pub(super) bytes: u64,
+    /// Bytes of a result, of late.
+    pub(super) average: u64,
+}
+
+impl Backlog {
+    /// What it will have been in bytes when so many results have come that are not given.
+    pub(super) fn expected(&self, results: u64) -> u64 {
+        self.bytes + results.saturating_sub(self.results) * self.average
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.results += 1;
+        self.bytes += bytes;
+        self.average = if self.average == 0 { bytes } else { (self.average * 3 + bytes) / 4 };
+    }
+
+    fn remove(&mut self, bytes: u64) {
+        self.results -= 1;
+        self.bytes -= bytes;
+    }
 }
 
 impl<R> Stream<R> {
@@ -53,7 +87,12 @@ impl<R> Stream<R> {
     ) -> Stream<R> {
         Stream {
             job,
-            state: Mutex::new(Waiting { ordered: VecDeque::new(), first: 0, unordered: VecDeque::new() }),
+            state: Mutex::new(Waiting {
+                ordered: VecDeque::new(),
+                first: 0,
+                unordered: VecDeque::new(),
+                backlog: Backlog::default(),
+            }),
             changed: Condvar::new(),
             decode,
             hooks,
@@ -68,18 +107,20 @@ impl<R> Stream<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, index: u64, result: Result<R, JobError>) {
+    fn put(&self, index: u64, result: Result<R, JobError>, bytes: u64) {
         let mut state = self.state();
+        let kept = Kept { result, bytes };
         match self.order {
-            Order::Completion => state.unordered.push_back((index, result)),
+            Order::Completion => state.unordered.push_back((index, kept)),
             Order::Input => {
                 let Some(at) = index.checked_sub(state.first) else { return };
                 if state.ordered.len() as u64 <= at {
                     state.ordered.resize_with(at as usize + 1, || None);
                 }
-                state.ordered[at as usize] = Some(result);
+                state.ordered[at as usize] = Some(kept);
             }
         }
+        state.backlog.add(bytes);
     }
 
     /// Notes whether a result can be taken: the next in order, or any.
@@ -94,15 +135,21 @@ impl<R> Stream<R> {
     pub(super) fn take(&self) -> Option<(u64, Result<R, JobError>)> {
         let mut state = self.state();
         let taken = match self.order {
-            Order::Input => state.ordered.front_mut().and_then(Option::take).map(|result| {
+            Order::Input => state.ordered.front_mut().and_then(Option::take).map(|kept| {
                 state.ordered.pop_front();
                 state.first += 1;
-                (state.first - 1, result)
+                (state.first - 1, kept)
             }),
             Order::Completion => state.unordered.pop_front(),
         };
         self.show(&state);
-        taken
+        let (index, Kept { result, bytes }) = taken?;
+        state.backlog.remove(bytes);
+        Some((index, result))
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        self.state().backlog
     }
 
     /// Notes whose results they are.
@@ -145,19 +192,21 @@ impl<R: Send + 'static> Stream<R> {
     /// An item that could not be submitted.
     pub(super) fn refuse(&self, index: u64, error: JobError) {
         self.hooks.error(&error);
-        self.put(index, Err(error));
+        self.put(index, Err(error), 0);
         self.publish();
     }
 
     /// Nothing can be submitted: there is one result, and nobody's.
     pub(super) fn refuse_all(&self, error: JobError) {
-        self.put(0, Err(error));
+        self.put(0, Err(error), 0);
         self.publish();
     }
 }
 
 impl<R: Send + 'static> Sink for Stream<R> {
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+        let printed = output.as_ref().map_or(0, |output| output.stdout.len() + output.stderr.len());
+        let size = outcome.as_ref().map_or(0, |bytes| bytes.len()) + printed;
         let result = outcome.and_then(|bytes| {
             let place = || Place { job: self.job.clone(), id: item.id, pid: None };
             let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
@@ -171,7 +220,7 @@ impl<R: Send + 'static> Sink for Stream<R> {
             self.outputs.lock().unwrap_or_else(PoisonError::into_inner).insert(item.index, output);
         }
         let ok = result.is_ok();
-        self.put(item.index, result);
+        self.put(item.index, result, size as u64);
         ok
     }
 
