@@ -144,6 +144,7 @@
 //! | `macros` | [`#[job]`](macro@job) | yes |
 //! | `cli` | the command `pool-run`, and [`cli::main`], the same command with your own jobs | yes |
 //! | `json` | workers that other programs can call with JSON or text, as `pool-run --exe` does; part of `cli` | yes |
+//! | `fault-injection` | `sidestep::faults`: jobs that die on purpose, to test what your program does then | no |
 //!
 //! A library wants `default-features = false, features = ["macros"]`, which builds nothing of the command line.
 
@@ -151,6 +152,8 @@
 pub mod cli;
 mod engine;
 mod error;
+#[cfg(feature = "fault-injection")]
+pub mod faults;
 mod pool;
 mod process;
 

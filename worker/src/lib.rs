@@ -52,6 +52,9 @@ pub use context::{Context, context, try_context};
 pub use entry::{init, init_with};
 pub use failure::Failure;
 pub use job::{Arguments, Job};
+#[cfg(feature = "fault-injection")]
+#[doc(hidden)]
+pub use link::committed;
 pub use registry::Registry;
 
 #[cfg(feature = "macros")]

@@ -297,6 +297,12 @@ impl Page {
         self.control().committed.store(position, Ordering::Release);
     }
 
+    /// Worker: how far its stream counts.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn committed(&self) -> u64 {
+        self.control().committed.load(Ordering::Acquire)
+    }
+
     /// Worker: the out-buffer begins at `position` of its stream from now on.
     pub fn rebase(&self, position: u64) {
         self.control().base.store(position, Ordering::Release);
