@@ -36,9 +36,13 @@ const DIR: &str = "SCENARIO_DIR";
 
 /// Runs `body` in a process of its own.
 pub fn scenario<F: FnOnce()>(body: F) {
-    let name = name_of::<F>();
-    match role(&name).as_deref() {
-        None => outside(&name),
+    scenario_named(&name_of::<F>(), body);
+}
+
+/// [`scenario`], for a test whose name is not that of a function.
+pub fn scenario_named(name: &str, body: impl FnOnce()) {
+    match role(name).as_deref() {
+        None => outside(name),
         Some(_) => inside(body),
     }
 }
