@@ -1,0 +1,53 @@
+//! A shared page that a job has scribbled over, as the parent reads it.
+#![no_main]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+use sidestep_worker::frame::Assembler;
+use sidestep_worker::page::{MAX_RUN, OUT, PAGE, Page};
+
+struct Shared {
+    file: File,
+    page: Page,
+}
+
+/// One page for all inputs: mapping is slow.
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("sidestep-fuzz-page-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).expect("a new file");
+        std::fs::remove_file(&path).expect("it is there");
+        file.set_len(PAGE as u64).expect("there is room for a page");
+        let page = Page::create(&file, 1).expect("a page can be mapped");
+        Shared { file, page }
+    })
+}
+
+fuzz_target!(|input: (u32, u64, u16, &[u8], &[u8])| {
+    let (run, position, at, control, out) = input;
+    let Shared { file, page } = shared();
+    let place = u64::from(at) % PAGE as u64;
+    let fits = out.len().min(PAGE - place as usize);
+    file.write_all_at(&control[..control.len().min(PAGE)], 0).expect("a page can be written");
+    file.write_all_at(&out[..fits], place).expect("a page can be written");
+
+    let _ = (page.consumed(), page.current(), page.last_words(), page.asked_to_stop(), page.parent());
+    if let Some((run, item, _age)) = page.running() {
+        assert_eq!(page.current(), Some((run, item)));
+    }
+    assert!(page.claimed(run).is_none_or(|claimed| claimed <= MAX_RUN));
+    if let Some(withdrawn) = page.withdraw(run, 3) {
+        assert!(withdrawn.len() <= 3 && withdrawn.end <= MAX_RUN);
+    }
+    let mut assembler = Assembler::new();
+    if let Some(unread) = page.unread(position) {
+        assert!(unread.len() <= OUT);
+        if assembler.extend(&unread).is_ok() {
+            while let Ok(Some(_)) = assembler.next() {}
+        }
+    }
+});
