@@ -3,16 +3,17 @@
 use std::fs;
 use std::io::Write;
 use std::ops::Range;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use sidestep::faults::{Fault, Moment, Trap, trap};
-use sidestep::{Cause, JobError, JobHandle, Pool};
+use sidestep::{JobError, JobHandle, Pool};
 
 use crate::scenario::jobs::{hold, square};
 use crate::scenario::{
-    self, Gate, all_up, assert_all_over, assert_usable, cause, eventually, promptly, send, state_of,
+    self, Gate, all_up, assert_all_over, assert_usable, eventually, promptly, send, state_of,
 };
-use crate::table::{Ending, Fate, Row, is_in_job};
+use crate::table::{Expected, Fate, Outcome, RETRIES, Row, Terms, is_in_job};
 
 /// Notes that it has run.
 #[sidestep::job]
@@ -34,19 +35,20 @@ struct Cell {
     victim: u32,
 }
 
-pub(crate) fn check(when: Moment, row: &Row) {
+pub(crate) fn check(when: Moment, row: &Row, terms: Terms) {
     let cell = Cell::new();
     let pool = &cell.pool;
     assert_eq!(pool.map(note, BEFORE).unwrap(), BEFORE.collect::<Vec<_>>());
-    let struck = pool.apply_async(trap, (Trap { when, how: row.how },));
+    let trap = Trap { when, how: row.how };
+    let struck = cell.call(trap.clone(), row, terms);
     if is_in_job(when) {
         let behind: Vec<_> = AFTER.map(|ticket| pool.apply_async(note, (ticket,))).collect();
-        cell.ends(struck, row);
+        cell.ends(struck, row, terms);
         for (ticket, handle) in AFTER.zip(behind) {
             assert_eq!(handle.get(), Ok(ticket));
         }
     } else {
-        cell.outlived_by(struck, Trap { when, how: row.how }, row.fate);
+        cell.outlived_by(struck, trap, row.fate);
         assert_eq!(pool.map(note, AFTER).unwrap(), AFTER.collect::<Vec<_>>());
     }
     assert_each_ran_once();
@@ -55,7 +57,8 @@ pub(crate) fn check(when: Moment, row: &Row) {
 
 impl Cell {
     fn new() -> Cell {
-        let pool = Pool::new(2).unwrap();
+        let moment = Duration::from_millis(1);
+        let pool = Pool::builder().workers(2).retry_delay(moment, moment).grace(moment).build().unwrap();
         let gate = Gate::new("gate");
         let holds = pool.apply_async(hold, (gate.arg(),));
         let worker = gate.wait_for(1)[0];
@@ -63,44 +66,35 @@ impl Cell {
         Cell { pool, gate, beside: (holds, worker), victim }
     }
 
+    fn call(&self, struck: Trap, row: &Row, terms: Terms) -> JobHandle<Trap> {
+        // Tight only where it is to be reached.
+        let limit = if row.hangs() { Duration::from_millis(100) } else { Duration::from_secs(20) };
+        let call = self.pool.call(trap);
+        let call = match terms {
+            Terms::Once => call,
+            Terms::Limited => call.timeout(limit),
+            Terms::Retried => call.timeout(limit).retries(RETRIES),
+        };
+        call.apply_async((struck,))
+    }
+
     /// The job that is struck pays for it, and nobody else.
-    fn ends(&self, struck: JobHandle<Trap>, row: &Row) {
+    fn ends(&self, struck: JobHandle<Trap>, row: &Row, terms: Terms) {
         eventually("the trap strikes", || has_struck(row.how));
-        if row.ending == Ending::Cancelled {
-            // Once there are time limits, they end it too.
+        let Expected { outcome, restarts, retried } = row.under(terms);
+        if outcome == Outcome::Cancelled {
             assert!(!struck.ready());
             assert!(struck.cancel());
         }
-        let outcome = promptly("its end", || struck.get());
-        let restarts = match row.ending {
-            Ending::Signal(signal) => self.lost(outcome, Cause::Signal(signal)),
-            Ending::Exit(code) => self.lost(outcome, Cause::Exit(code)),
-            Ending::Protocol => {
-                assert!(matches!(outcome, Err(JobError::Protocol { .. })), "{outcome:?}");
-                1
-            }
-            Ending::Panicked => {
-                assert!(
-                    matches!(&outcome, Err(JobError::Panicked { message, .. }) if message == "an injected panic")
-                );
-                0
-            }
-            Ending::Cancelled => {
-                assert_eq!(outcome, Err(JobError::Cancelled));
-                0
-            }
-        };
-        eventually("it is replaced", || self.has_victim() == (row.ending == Ending::Panicked));
-        self.assert_counts(restarts, 1);
-    }
-
-    fn lost(&self, outcome: Result<Trap, JobError>, how: Cause) -> u64 {
-        if let Err(JobError::WorkerLost { pid, stderr_tail, .. }) = &outcome {
-            assert_eq!(*pid, Some(self.victim));
+        let result = struck.get();
+        assert_eq!(Outcome::of(&result), outcome);
+        if let Err(JobError::WorkerLost { pid, stderr_tail, .. }) = result {
+            assert_eq!(pid, Some(self.victim));
             assert!(stderr_tail.contains("injecting"), "{stderr_tail}");
         }
-        assert_eq!(cause(outcome), how);
-        1
+        let lives = outcome == Outcome::Panicked;
+        eventually("it is replaced", || self.has_victim() == lives);
+        self.assert_counts(restarts, retried, 1);
     }
 
     /// The job has its result, whatever becomes of its worker.
@@ -117,18 +111,18 @@ impl Cell {
         match fate {
             Fate::Dies => {
                 eventually("it is replaced", || !self.has_victim());
-                self.assert_counts(1, 0);
+                self.assert_counts(1, 0, 0);
             }
             Fate::Lives | Fate::Stopped => {
                 assert_usable(&self.pool);
                 assert!(self.has_victim());
-                self.assert_counts(0, 0);
+                self.assert_counts(0, 0, 0);
             }
             Fate::Deaf => {
                 let next = promptly("the next job", || self.pool.apply(square, (3,)));
                 assert!(matches!(next, Ok(9) | Err(JobError::Protocol { .. })), "{next:?}");
                 eventually("it is replaced", || !self.has_victim());
-                self.assert_counts(1, next.is_err().into());
+                self.assert_counts(1, 0, next.is_err().into());
             }
         }
     }
@@ -137,10 +131,11 @@ impl Cell {
         self.pool.pids().contains(&self.victim)
     }
 
-    fn assert_counts(&self, restarts: u64, without_result: u64) {
+    fn assert_counts(&self, restarts: u64, retried: u64, without_result: u64) {
         let stats = self.pool.stats();
         scenario::assert_conserves(&stats);
-        assert_eq!((stats.restarts, stats.failed + stats.cancelled), (restarts, without_result), "{stats:?}");
+        let counted = (stats.restarts, stats.retried, stats.failed + stats.cancelled);
+        assert_eq!(counted, (restarts, retried, without_result), "{stats:?}");
     }
 
     /// The pool serves with all its workers, the witness has noticed nothing, and the pool ends in good order.

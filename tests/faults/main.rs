@@ -1,4 +1,4 @@
-//! Every fault at every moment, from a table: one test for each pair, in a process of its own.
+//! Every fault at every moment, from a table: one test for each cell, in a process of its own.
 
 #[path = "../scenario/mod.rs"]
 mod scenario;
@@ -10,19 +10,18 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 use sidestep::Registry;
-use sidestep::faults::{self, Moment};
+use sidestep::faults;
 
 fn main() -> ExitCode {
     sidestep::init_with(Registry::new().job("trap", faults::trap));
-    let cells = Moment::ALL.iter().flat_map(|when| table::ROWS.iter().map(|row| (*when, row)));
     let mut trials = vec![Trial::test("the_table_has_every_fault", || {
         table::assert_complete();
         Ok(())
     })];
-    trials.extend(cells.map(|(when, row)| {
-        let name = format!("{:?}::{:?}", when, row.how);
+    trials.extend(table::cells().map(|(when, row, terms)| {
+        let name = format!("{when:?}::{:?}::{terms:?}", row.how);
         Trial::test(name.clone(), move || {
-            scenario::scenario_named(&name, || cell::check(when, row));
+            scenario::scenario_named(&name, || cell::check(when, row, terms));
             Ok(())
         })
     }));

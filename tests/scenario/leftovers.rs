@@ -14,9 +14,13 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 /// Descriptors and zombies may outlast a pool by as much as its background threads need.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
-/// What is open, by number.
+/// What is open here, by number.
 pub fn descriptors() -> BTreeMap<i32, String> {
-    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors_of("self")
+}
+
+fn descriptors_of(pid: &str) -> BTreeMap<i32, String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
@@ -92,7 +96,7 @@ fn parent(pid: u32) -> Option<u32> {
     stat[stat.rfind(')')? + 2..].split(' ').nth(1)?.parse().ok()
 }
 
-/// A process and all below it, each with what its threads wait for.
+/// A process and all below it, each with what its threads wait for and what it has open.
 pub(super) fn what_hangs(root: u32) -> String {
     let mut text = String::new();
     for pid in std::iter::once(root).chain(processes_below(root)) {
@@ -104,6 +108,7 @@ pub(super) fn what_hangs(root: u32) -> String {
             let (name, waits, call) = (read("comm"), read("wchan"), read("syscall"));
             let _ = writeln!(text, "    {}: {waits}, {}", name.trim(), call.trim());
         }
+        let _ = writeln!(text, "    open: {:?}", descriptors_of(&pid.to_string()));
     }
     text
 }
