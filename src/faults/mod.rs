@@ -11,7 +11,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     sidestep::init_with(Registry::new().job("trap", faults::trap));
 //!     let pool = Pool::new(2)?;
-//!     let killed = Trap { when: Moment::Result, how: Fault::Kill };
+//!     let killed = Trap::new(Moment::Result, Fault::Kill);
 //!     match pool.apply(faults::trap, (killed,)) {
 //!         Err(JobError::WorkerLost { cause, .. }) => println!("here you would try again: {cause}"),
 //!         other => println!("that should not be: {other:?}"),

@@ -53,31 +53,57 @@ impl Moment {
 /// ```
 /// use sidestep::faults::{Fault, Moment, Trap};
 ///
-/// let trap = Trap { when: Moment::Start, how: Fault::Abort };
-/// trap.at(Moment::Start); // we are no worker
-/// assert_eq!(trap.how, Fault::Abort);
+/// let trap = Trap::new(Moment::Start, Fault::Abort);
+/// trap.at(Moment::Start); // nothing happens: we are no worker
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Trap {
-    /// When it strikes.
-    pub when: Moment,
-    /// What it does.
-    pub how: Fault,
+    when: Moment,
+    how: Fault,
+    /// It strikes in this attempt and in those before it.
+    last: u32,
 }
 
 impl Trap {
+    /// One that strikes in every attempt.
+    pub fn new(when: Moment, how: Fault) -> Trap {
+        Trap { when, how, last: u32::MAX }
+    }
+
+    /// Has it strike in a job's first attempts only; 0 disarms it.
+    ///
+    /// ```no_run
+    /// use sidestep::faults::{self, Fault, Moment, Trap};
+    ///
+    /// # let pool = sidestep::Pool::new(2)?;
+    /// let flaky = Trap::new(Moment::Middle, Fault::Segv).in_first(2);
+    /// let outcome = pool.call(faults::trap).retries(2).apply((flaky,));
+    /// assert!(outcome.is_ok());
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn in_first(mut self, attempts: u32) -> Trap {
+        self.last = attempts;
+        self
+    }
+
     /// Strikes, if this is a worker and the trap's moment. A job calls it for [`Moment::Start`] and [`Moment::Middle`];
     /// the other moments come by themselves.
     ///
     /// # Panics
     /// If it strikes and the fault is a panic.
     pub fn at(&self, moment: Moment) {
-        if self.when == moment && is_serving() {
+        if self.when == moment && self.is_armed() {
             strike(self.how);
         }
     }
 
-    /// In a worker: sets the trap. For a moment when the job can do nothing any more, a thread waits.
+    /// Whether this is a worker, and the attempt one of those.
+    fn is_armed(&self) -> bool {
+        is_serving() && try_context().map_or(1, |job| job.attempt()) <= self.last
+    }
+
+    /// In a job: sets the trap. For a moment when the job can do nothing any more, a thread waits.
     fn set(&self) {
         match self.when {
             Moment::Committed => {
@@ -111,15 +137,15 @@ impl Trap {
 impl Serialize for Trap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.at(Moment::Result);
-        (self.when, self.how).serialize(serializer)
+        (self.when, self.how, self.last).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Trap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Trap, D::Error> {
-        let (when, how) = Deserialize::deserialize(deserializer)?;
-        let trap = Trap { when, how };
-        if is_serving() {
+        let (when, how, last) = Deserialize::deserialize(deserializer)?;
+        let trap = Trap { when, how, last };
+        if trap.is_armed() {
             trap.set();
         }
         Ok(trap)

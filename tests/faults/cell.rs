@@ -39,7 +39,10 @@ pub(crate) fn check(when: Moment, row: &Row, terms: Terms) {
     let cell = Cell::new();
     let pool = &cell.pool;
     assert_eq!(pool.map(note, BEFORE).unwrap(), BEFORE.collect::<Vec<_>>());
-    let trap = Trap { when, how: row.how };
+    let trap = match terms {
+        Terms::Flaky => Trap::new(when, row.how).in_first(1),
+        _ => Trap::new(when, row.how),
+    };
     let struck = cell.call(trap.clone(), row, terms);
     if is_in_job(when) {
         let behind: Vec<_> = AFTER.map(|ticket| pool.apply_async(note, (ticket,))).collect();
@@ -48,7 +51,7 @@ pub(crate) fn check(when: Moment, row: &Row, terms: Terms) {
             assert_eq!(handle.get(), Ok(ticket));
         }
     } else {
-        cell.outlived_by(struck, trap, row.fate);
+        cell.outlived_by(struck, trap, row);
         assert_eq!(pool.map(note, AFTER).unwrap(), AFTER.collect::<Vec<_>>());
     }
     assert_each_ran_once();
@@ -73,7 +76,7 @@ impl Cell {
         let call = match terms {
             Terms::Once => call,
             Terms::Limited => call.timeout(limit),
-            Terms::Retried => call.timeout(limit).retries(RETRIES),
+            Terms::Retried | Terms::Flaky => call.timeout(limit).retries(RETRIES),
         };
         call.apply_async((struck,))
     }
@@ -92,23 +95,23 @@ impl Cell {
             assert_eq!(pid, Some(self.victim));
             assert!(stderr_tail.contains("injecting"), "{stderr_tail}");
         }
-        let lives = outcome == Outcome::Panicked;
+        let lives = row.outcome == Outcome::Panicked;
         eventually("it is replaced", || self.has_victim() == lives);
-        self.assert_counts(restarts, retried, 1);
+        self.assert_counts(restarts, retried, (outcome != Outcome::Value).into());
     }
 
     /// The job has its result, whatever becomes of its worker.
-    fn outlived_by(&self, struck: JobHandle<Trap>, trap: Trap, fate: Fate) {
-        match fate {
+    fn outlived_by(&self, struck: JobHandle<Trap>, trap: Trap, row: &Row) {
+        match row.fate {
             Fate::Stopped => {
                 // If it was stopped before it has written what it has committed, that comes now.
                 eventually("it is stopped", || state_of(self.victim) == Some('T'));
                 send(self.victim, Signal::SIGCONT);
             }
-            _ => eventually("the trap strikes", || has_struck(trap.how)),
+            _ => eventually("the trap strikes", || has_struck(row.how)),
         }
         assert_eq!(promptly("its end", || struck.get()), Ok(trap));
-        match fate {
+        match row.fate {
             Fate::Dies => {
                 eventually("it is replaced", || !self.has_victim());
                 self.assert_counts(1, 0, 0);

@@ -11,21 +11,22 @@ const PAGE: &str = include_str!("../../docs/faults.md");
 
 pub(crate) fn assert_has_every_row() {
     let lines: Vec<String> = ROWS.iter().map(line).collect();
-    let table = format!("|---|---|---|---|---|\n{}\n\n", lines.join("\n"));
+    let table = format!("|---|---|---|---|---|---|\n{}\n\n", lines.join("\n"));
     assert!(PAGE.contains(&table), "docs/faults.md should have this table:\n{table}");
 }
 
 /// A fault's line in the page.
 fn line(row: &Row) -> String {
     let under = |terms| ending(row.under(terms).outcome);
-    let [once, limited, retried] = [Terms::Once, Terms::Limited, Terms::Retried].map(under);
+    let [once, limited, retried, flaky] =
+        [Terms::Once, Terms::Limited, Terms::Retried, Terms::Flaky].map(under);
     let fate = match row.fate {
         Fate::Dies => "it is replaced",
         Fate::Lives => "it serves on",
         Fate::Stopped => "it serves on when it is continued",
         Fate::Deaf => "it is replaced, at its next job perhaps",
     };
-    format!("| `{:?}` | {once} | {limited} | {retried} | {fate} |", row.how)
+    format!("| `{:?}` | {once} | {limited} | {retried} | {flaky} | {fate} |", row.how)
 }
 
 fn ending(outcome: Outcome) -> String {

@@ -4,7 +4,7 @@ use sidestep::faults::{Fault, Moment, Trap};
 use sidestep::{Cause, JobError};
 
 use Fate::{Deaf, Dies, Lives, Stopped};
-use Outcome::{Cancelled, Lost, Panicked, Poisoned, Protocol, TimedOut};
+use Outcome::{Cancelled, Lost, Panicked, Poisoned, Protocol, TimedOut, Value};
 
 /// One fault.
 #[derive(Debug)]
@@ -39,9 +39,10 @@ const fn killed_by(signal: i32) -> Outcome {
     Lost(Cause::Signal(signal))
 }
 
-/// How a job ends that has no result.
+/// How a job ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
+    Value,
     Lost(Cause),
     Panicked,
     Protocol,
@@ -54,6 +55,7 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn of(result: &Result<Trap, JobError>) -> Outcome {
         match result {
+            Ok(_) => Value,
             Err(JobError::WorkerLost { cause, .. }) => Lost(*cause),
             Err(JobError::Panicked { .. }) => Panicked,
             Err(JobError::Protocol { .. }) => Protocol,
@@ -87,6 +89,8 @@ pub(crate) enum Terms {
     Limited,
     /// With a time limit and more retries than a poisonous job gets.
     Retried,
+    /// The same, and only its first attempt is struck.
+    Flaky,
 }
 
 /// Attempts after the first.
@@ -104,15 +108,14 @@ pub(crate) struct Expected {
 impl Row {
     /// How a job ends that is struck before its result counts.
     pub(crate) fn under(&self, terms: Terms) -> Expected {
-        let retries = if terms == Terms::Retried { RETRIES.into() } else { 0 };
-        match self.outcome {
-            Lost(_) | Protocol if retries > 0 => Expected { outcome: Poisoned, restarts: 3, retried: 2 },
-            Lost(_) | Protocol => Expected { outcome: self.outcome, restarts: 1, retried: 0 },
-            Cancelled if terms != Terms::Once => {
-                Expected { outcome: TimedOut, restarts: 0, retried: retries }
-            }
-            Panicked => Expected { outcome: Panicked, restarts: 0, retried: retries },
-            outcome => Expected { outcome, restarts: 0, retried: 0 },
+        let limited = if self.hangs() { TimedOut } else { self.outcome };
+        let dies = matches!(self.outcome, Lost(_) | Protocol);
+        match terms {
+            Terms::Once => Expected { outcome: self.outcome, restarts: dies.into(), retried: 0 },
+            Terms::Limited => Expected { outcome: limited, restarts: dies.into(), retried: 0 },
+            Terms::Retried if dies => Expected { outcome: Poisoned, restarts: 3, retried: 2 },
+            Terms::Retried => Expected { outcome: limited, restarts: 0, retried: RETRIES.into() },
+            Terms::Flaky => Expected { outcome: Value, restarts: dies.into(), retried: 1 },
         }
     }
 
@@ -127,12 +130,13 @@ pub(crate) fn is_in_job(when: Moment) -> bool {
     !matches!(when, Moment::Committed | Moment::Idle)
 }
 
-/// All that there is to be tried: after its end it is all the same how a job was called.
+/// All that there is to be tried. After its end it is all the same how a job was called.
 pub(crate) fn cells() -> impl Iterator<Item = (Moment, &'static Row, Terms)> {
     let moments = Moment::ALL.iter().flat_map(|when| ROWS.iter().map(|row| (*when, row)));
     moments.flat_map(|(when, row)| {
         let terms: &[Terms] = match is_in_job(when) {
-            true => &[Terms::Once, Terms::Limited, Terms::Retried],
+            true if row.hangs() => &[Terms::Once, Terms::Limited, Terms::Retried, Terms::Flaky],
+            true => &[Terms::Once, Terms::Retried, Terms::Flaky],
             false => &[Terms::Once],
         };
         terms.iter().map(move |terms| (when, row, *terms))
