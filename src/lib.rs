@@ -81,8 +81,6 @@
 //! - What stands in `main` before `init` runs in every worker too. So do it after, or in the
 //!   [initializer](Builder::initializer).
 //! - A program built with `panic = "abort"` loses its worker by a panic.
-//! - This version has no time limits, retries or memory limits: [`Builder`] names these options and refuses them. To
-//!   give a job five seconds, [wait](JobHandle::wait) that long and [cancel](JobHandle::cancel) it.
 //! - Linux is supported. The rest of Unix has a fallback for everything that only Linux has; the tests run it on Linux,
 //!   and nobody has tried it elsewhere.
 //!
@@ -107,6 +105,27 @@
 //! ```
 //!
 //! [`map`](Pool::map) ends with the first item's [`JobError`]; [`imap`](Pool::imap) gives each item its own and goes on.
+//!
+//! # Limits and retries
+//!
+//! Nothing is limited unless you say so: for the pool, or for one call. Both hold for each item of a `map` alone.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # #[sidestep::job]
+//! # fn convert(path: String) -> Result<u64, String> { Ok(0) }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let paths = vec!["a".to_owned()];
+//! let pool = sidestep::Pool::builder()
+//!     .timeout(Duration::from_secs(60)) // then it is asked to end, and killed after the grace
+//!     .retries(2) // after panics, crashes and time-outs
+//!     .max_jobs_per_worker(10_000) // a library that leaks does so for a while only
+//!     .queue_limit(100_000) // whoever submits more waits
+//!     .build()?;
+//! let sizes = pool.call(convert).timeout(Duration::from_secs(5)).retry_if(Result::<u64, String>::is_err).map(paths)?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # In tests and benchmarks
 //!
