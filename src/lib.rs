@@ -113,7 +113,7 @@
 //! ```no_run
 //! # use std::time::Duration;
 //! # #[sidestep::job]
-//! # fn convert(path: String) -> Result<u64, String> { Ok(0) }
+//! # fn shrink(path: String) -> Result<u64, String> { Ok(0) }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let paths = vec!["a".to_owned()];
 //! let pool = sidestep::Pool::builder()
@@ -122,7 +122,7 @@
 //!     .max_jobs_per_worker(10_000) // a library that leaks does so for a while only
 //!     .queue_limit(100_000) // whoever submits more waits
 //!     .build()?;
-//! let sizes = pool.call(convert).timeout(Duration::from_secs(5)).retry_if(Result::<u64, String>::is_err).map(paths)?;
+//! let sizes = pool.call(shrink).timeout(Duration::from_secs(5)).retry_if(Result::<u64, String>::is_err).map(paths)?;
 //! # Ok(())
 //! # }
 //! ```
