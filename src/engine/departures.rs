@@ -8,8 +8,9 @@ use nix::sys::signal::Signal;
 use sidestep_worker::page::LastWords;
 
 use crate::error::{Cause, PoolError};
-use crate::process::{Exit, Poller};
+use crate::process::{Exit, OomKills, Poller};
 
+use super::diagnosis::Reason;
 use super::driver::Io;
 use super::inbox::Stopped;
 use super::scheduler::{Down, Phase, State, UNCLAIMED};
@@ -47,12 +48,7 @@ impl Engine {
             }
             ends.captured_last()
         });
-        let cause = match exit {
-            Exit::Code(code) => Cause::Exit(code),
-            Exit::Signal { signal, .. } => Cause::Signal(signal),
-            Exit::Unknown => Cause::Unknown,
-        };
-        self.with(|core, now| core.bury(at, cause, output, &self.poller, now));
+        self.with(|core, now| core.bury(at, exit, output, &self.poller, now));
         self.changed.notify_all();
     }
 
@@ -140,7 +136,7 @@ impl Engine {
                 let Some(link) = core.wires.links[at].as_ref() else { return };
                 self.poller.remove(link.child.exit_fd());
                 core.unreaped.push(link.child.pid());
-                core.bury(at, Cause::Unknown, None, &self.poller, now);
+                core.bury(at, Exit::Unknown, None, &self.poller, now);
             });
         }
     }
@@ -151,7 +147,7 @@ impl Core {
     pub(super) fn bury(
         &mut self,
         at: usize,
-        cause: Cause,
+        exit: Exit,
         output: Option<(u64, Captured)>,
         poller: &Poller,
         now: Instant,
@@ -169,11 +165,13 @@ impl Core {
         // A worker that could still say why it ends has noted what it ran.
         let how = if link.fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
         let tail = link.stderr.tail();
+        let cause = cause_of(exit);
         let state = self.scheduler.state(at);
         if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
-        self.wires.loss = Some(Loss { cause, stderr_tail: tail.clone(), fault });
+        let hint = self.hint(exit, &tail);
+        self.wires.loss = Some(Loss { cause, hint, stderr_tail: tail.clone(), fault });
         self.wires.output = output;
         // The scheduler asks the page of a gone worker what was claimed.
         self.wires.links[at] = Some(link);
@@ -186,6 +184,20 @@ impl Core {
                 now,
             );
         }
+    }
+
+    /// What probably happened to a worker, in words.
+    fn hint(&mut self, exit: Exit, tail: &str) -> Option<String> {
+        let (killed, core) = match exit {
+            Exit::Signal { signal, core } => (signal == Signal::SIGKILL as i32, core),
+            _ => (false, false),
+        };
+        let out_of_memory = self.oom_kills.as_mut().filter(|_| killed).map(OomKills::take_one);
+        let mut hint = Reason::of(exit, tail, out_of_memory)?.to_string();
+        if core {
+            hint.push_str("; it left a core dump");
+        }
+        Some(hint)
     }
 
     /// A start that fails while the pool waits for its first worker fails the pool; so does a worker that can never be used.
@@ -249,5 +261,13 @@ impl Core {
             }
             link.kill(Signal::SIGKILL);
         }
+    }
+}
+
+fn cause_of(exit: Exit) -> Cause {
+    match exit {
+        Exit::Code(code) => Cause::Exit(code),
+        Exit::Signal { signal, .. } => Cause::Signal(signal),
+        Exit::Unknown => Cause::Unknown,
     }
 }

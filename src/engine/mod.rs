@@ -6,6 +6,7 @@
 //! | `wires` | carries out what it decides |
 //! | `driver` | waits for descriptors and for time, and calls the next three |
 //! | `results`, `arrivals`, `departures` | results are handed over; a worker comes; a worker goes |
+//! | `diagnosis` | why a worker has probably died |
 //! | `turns` | who does that: a waiting caller, or the pool's thread |
 //! | `sleep` | whether those who wait have to be woken |
 //! | `start`, `finish` | a worker's greeting; the pool's end |
@@ -22,6 +23,7 @@ mod args;
 mod arrivals;
 mod callbacks;
 mod departures;
+mod diagnosis;
 mod driver;
 mod finish;
 mod inbox;
@@ -42,7 +44,9 @@ use std::time::{Duration, Instant};
 use sidestep_worker::wire::NamedCall;
 
 use crate::error::{JobError, PoolError};
-use crate::process::{Forwarder, Plan, Poller, SpawnError, Spawned, look_at_sigpipe, raise_descriptor_limit};
+use crate::process::{
+    Forwarder, OomKills, Plan, Poller, SpawnError, Spawned, look_at_sigpipe, raise_descriptor_limit,
+};
 
 use admission::Rooms;
 pub(crate) use args::{Args, Batch};
@@ -123,6 +127,7 @@ pub(crate) struct Core {
     table: Option<Arc<JobTable>>,
     /// Processes that were killed and could not be reaped in time.
     unreaped: Vec<u32>,
+    oom_kills: Option<OomKills>,
     /// All workers are gone and everything of the system's was given back.
     finished: bool,
 }
@@ -146,6 +151,7 @@ impl Engine {
                 start: Start::Pending,
                 table: None,
                 unreaped: Vec::new(),
+                oom_kills: OomKills::watch(),
                 finished: false,
             }),
             changed: Condvar::new(),

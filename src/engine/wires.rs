@@ -62,6 +62,8 @@ impl Link {
 #[derive(Debug, Clone)]
 pub(super) struct Loss {
     pub(super) cause: Cause,
+    /// What probably happened, in words.
+    pub(super) hint: Option<String>,
     pub(super) stderr_tail: String,
     /// What it did wrong, if it was killed for that.
     pub(super) fault: Option<String>,
@@ -255,13 +257,13 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
             (Verdict::Poisoned { deaths }, _) => {
                 JobError::Poisoned { job: place.job, id: place.id, pid, deaths }
             }
-            (Verdict::Lost { attempts }, Some(Loss { fault: None, cause, stderr_tail, .. })) => {
+            (Verdict::Lost { attempts }, Some(Loss { fault: None, cause, hint, stderr_tail })) => {
                 JobError::WorkerLost {
                     job: place.job,
                     id: place.id,
                     pid,
                     cause: *cause,
-                    hint: None,
+                    hint: hint.clone(),
                     stderr_tail: stderr_tail.clone(),
                     attempts,
                 }

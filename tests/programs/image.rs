@@ -84,8 +84,9 @@ fn overflow_in_a_thread() -> u64 {
 
 fn assert_overflow(outcome: Result<u64, JobError>) {
     match outcome {
-        Err(JobError::WorkerLost { cause, stderr_tail, .. }) => {
+        Err(JobError::WorkerLost { cause, hint, stderr_tail, .. }) => {
             assert_eq!(cause, Cause::Signal(libc::SIGABRT));
+            assert!(hint.is_some_and(|hint| hint.contains("a stack overflowed")));
             assert!(stderr_tail.contains("overflowed its stack"), "{stderr_tail}");
         }
         other => panic!("{other:?}"),

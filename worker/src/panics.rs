@@ -18,13 +18,51 @@ struct Seen {
     backtrace: String,
 }
 
-/// Makes panics of jobs silent; all others are reported as before. With `panic=abort` none is silent: the text on
-/// stderr is then all that the parent can learn.
+/// Makes panics of jobs silent; all others are reported as before. Those that cannot be caught are not silent, nor is any
+/// with `panic=abort`: the text on stderr is then all that the parent can learn.
 pub(crate) fn install_hook() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if cfg!(panic = "unwind") && CATCHING.get() { note(info) } else { before(info) }
+        let is_last = ends_the_process(info);
+        if CATCHING.get() && !is_last {
+            return note(info);
+        }
+        before(info);
+        if is_last {
+            say_last(info);
+        }
     }));
+}
+
+/// A long backtrace may leave nothing of the message in the tail that the parent keeps, so it is said again.
+fn say_last(info: &PanicHookInfo<'_>) {
+    if let Some(before) = SEEN.take() {
+        eprintln!("sidestep: a panic at {} came before", before.location);
+    }
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    eprintln!(
+        "sidestep: the worker ends because it panicked at {place}:\n{}",
+        text_of(info).unwrap_or_default()
+    );
+}
+
+/// What the standard library says in panics that do not unwind; `PanicHookInfo` does not tell them yet.
+const NO_UNWINDING: [&str; 5] = [
+    "panic in a destructor during cleanup",
+    "panic in a function that cannot unwind",
+    "unsafe precondition(s) violated",
+    "misaligned pointer dereference",
+    "null pointer dereference occurred",
+];
+
+fn ends_the_process(info: &PanicHookInfo<'_>) -> bool {
+    let no_unwinding = |text: &str| NO_UNWINDING.iter().any(|start| text.starts_with(start));
+    cfg!(panic = "abort") || text_of(info).is_some_and(no_unwinding)
+}
+
+fn text_of<'a>(info: &'a PanicHookInfo<'_>) -> Option<&'a str> {
+    let payload = info.payload();
+    payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
 }
 
 fn note(info: &PanicHookInfo<'_>) {
