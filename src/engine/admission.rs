@@ -63,7 +63,7 @@ impl Engine {
 
     /// Nothing is limited, or the caller may not wait: in a callback, and where nothing can come while he is there.
     fn is_exempt(&self) -> bool {
-        self.config.limits.is_unlimited() || self.is_read_here() || self.callbacks.is_here()
+        self.config.bounds.is_unlimited() || self.is_read_here() || self.callbacks.is_here()
     }
 }
 

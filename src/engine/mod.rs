@@ -53,7 +53,7 @@ pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 use driver::Io;
 use scheduler::{
-    Backoff, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
+    Backoff, Bounds, Counts, Grant, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
 };
 pub use sink::Captured;
@@ -83,7 +83,7 @@ pub(crate) struct Config {
     pub(crate) same_image: bool,
     pub(crate) name: String,
     pub(crate) recycling: Recycling,
-    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
 }
 
 /// One pool's engine.
@@ -147,7 +147,7 @@ impl Engine {
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(config.backoff, config.recycling),
                 wires: Wires::new(weak.clone()),
-                room: Rooms::new(config.limits),
+                room: Rooms::new(config.bounds),
                 start: Start::Pending,
                 table: None,
                 unreaped: Vec::new(),

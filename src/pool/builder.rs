@@ -10,7 +10,7 @@ use std::time::Duration;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
-use crate::engine::scheduler::{Backoff, Limits, Recycling, Terms};
+use crate::engine::scheduler::{Backoff, Bounds, Recycling, Terms};
 use crate::engine::{Config, Engine};
 use crate::error::PoolError;
 use crate::process::{Output, Plan, Program};
@@ -45,7 +45,7 @@ pub struct Builder {
     finalizer: Option<Named>,
     name: String,
     recycling: Recycling,
-    limits: Limits,
+    bounds: Bounds,
     /// Options that this version cannot do.
     unsupported: Vec<&'static str>,
 }
@@ -70,7 +70,7 @@ impl Builder {
             finalizer: None,
             name: "pool".into(),
             recycling: Recycling::default(),
-            limits: Limits::default(),
+            bounds: Bounds::default(),
             unsupported: Vec::new(),
         }
     }
@@ -149,7 +149,7 @@ impl Builder {
     /// # Ok::<(), sidestep::PoolError>(())
     /// ```
     pub fn queue_limit(mut self, jobs: usize) -> Self {
-        self.limits.jobs = Some(jobs);
+        self.bounds.jobs = Some(jobs);
         self
     }
 
@@ -158,7 +158,7 @@ impl Builder {
     ///
     /// A job whose arguments alone are larger is let in when no other waits.
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
-        self.limits.bytes = Some(bytes);
+        self.bounds.bytes = Some(bytes);
         self
     }
 
@@ -305,7 +305,7 @@ impl Builder {
             same_image,
             name: self.name,
             recycling: self.recycling,
-            limits: self.limits,
+            bounds: self.bounds,
         };
         Ok(Pool { engine: Engine::start(config)? })
     }
@@ -319,9 +319,9 @@ impl Builder {
             "max_age(0): a worker lives for some time"
         } else if self.terms.limit == Some(Duration::ZERO) {
             "timeout(0): a job needs some time"
-        } else if self.limits.jobs == Some(0) {
+        } else if self.bounds.jobs == Some(0) {
             "queue_limit(0): nothing could ever be submitted"
-        } else if self.limits.bytes == Some(0) {
+        } else if self.bounds.bytes == Some(0) {
             "queue_bytes(0): nothing could ever be submitted"
         } else {
             return Ok(());

@@ -54,7 +54,7 @@ impl Feed {
         spec: TaskSpec,
         full: Full,
     ) -> Option<Feed> {
-        let piece = engine.config.limits.piece();
+        let piece = engine.config.bounds.piece();
         let most_items = piece.jobs.min(u64::from(ITEMS)) as u32;
         let items = spec.chunk.unwrap_or(1).clamp(1, most_items);
         let task = engine.open_task(sink, spec)?;

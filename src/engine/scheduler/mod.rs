@@ -41,7 +41,7 @@ pub(crate) use event::{Ending, Event, Listener};
 pub(crate) use limits::Running;
 pub(crate) use lot::{Lot, Payload, Tried};
 pub(crate) use recycling::Recycling;
-pub(crate) use room::{Grant, Limits, Load, Room};
+pub(crate) use room::{Bounds, Grant, Load, Room};
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};

@@ -9,15 +9,15 @@ use super::{Payload, Scheduler, TaskKey};
 
 /// How much may wait, begun items not included; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct Bounds {
     pub(crate) jobs: Option<usize>,
     /// Bytes of arguments. Items that have more than this wait alone.
     pub(crate) bytes: Option<usize>,
 }
 
-impl Limits {
+impl Bounds {
     pub(crate) fn is_unlimited(&self) -> bool {
-        *self == Limits::default()
+        *self == Bounds::default()
     }
 
     /// What many items are to be brought in pieces of, so that there is room for the next while one is worked off.
@@ -49,18 +49,18 @@ struct Waiting<W> {
     who: W,
 }
 
-/// The queue's limits, and those who wait.
+/// The queue's bounds, and those who wait.
 #[derive(Debug)]
 pub(crate) struct Room<W> {
-    limits: Limits,
+    bounds: Bounds,
     /// What is kept for those who have a grant.
     granted: Load,
     line: VecDeque<Waiting<W>>,
 }
 
 impl<W> Room<W> {
-    pub(crate) fn new(limits: Limits) -> Room<W> {
-        Room { limits, granted: Load::default(), line: VecDeque::new() }
+    pub(crate) fn new(bounds: Bounds) -> Room<W> {
+        Room { bounds, granted: Load::default(), line: VecDeque::new() }
     }
 
     /// Room for items, if there is some and nobody waits for it.
@@ -131,7 +131,7 @@ impl<W> Room<W> {
         let jobs = backlog.jobs + self.granted.jobs;
         let bytes = backlog.bytes + self.granted.bytes;
         // What is larger than the limit comes in when nothing else is there.
-        self.limits.jobs.is_none_or(|limit| jobs == 0 || jobs + load.jobs <= limit as u64)
-            && self.limits.bytes.is_none_or(|limit| bytes == 0 || bytes.saturating_add(load.bytes) <= limit)
+        self.bounds.jobs.is_none_or(|limit| jobs == 0 || jobs + load.jobs <= limit as u64)
+            && self.bounds.bytes.is_none_or(|limit| bytes == 0 || bytes.saturating_add(load.bytes) <= limit)
     }
 }

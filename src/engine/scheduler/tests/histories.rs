@@ -136,10 +136,10 @@ fn recycling() -> impl Strategy<Value = Recycling> {
 }
 
 /// Narrow limits, or none.
-fn limits() -> impl Strategy<Value = Limits> {
+fn bounds() -> impl Strategy<Value = Bounds> {
     let jobs = prop_oneof![1 => Just(None), 1 => (1..20usize).prop_map(Some)];
     let bytes = prop_oneof![2 => Just(None), 1 => Just(Some(1000)), 1 => Just(Some(100_000))];
-    (jobs, bytes).prop_map(|(jobs, bytes)| Limits { jobs, bytes })
+    (jobs, bytes).prop_map(|(jobs, bytes)| Bounds { jobs, bytes })
 }
 
 impl Rig {
@@ -215,9 +215,9 @@ proptest! {
 
     #[test]
     fn every_item_resolves_once_whatever_happens(
-        workers in 1..4usize, recycling in recycling(), limits in limits(), up: bool, history in vec(op(), 1..120)
+        workers in 1..4usize, recycling in recycling(), bounds in bounds(), up: bool, history in vec(op(), 1..120)
     ) {
-        let mut rig = Rig::with(workers, recycling, limits);
+        let mut rig = Rig::with(workers, recycling, bounds);
         if up {
             rig.raise();
         }

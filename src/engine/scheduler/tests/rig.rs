@@ -51,11 +51,11 @@ const BACKOFF: Backoff = Backoff { first: MILLI, longest: Duration::from_millis(
 impl Rig {
     /// With processes that are still to be made.
     pub(super) fn new(workers: usize) -> Rig {
-        Rig::with(workers, Recycling::default(), Limits::default())
+        Rig::with(workers, Recycling::default(), Bounds::default())
     }
 
     /// The same, and they serve only so long, and only so much may wait for them.
-    pub(super) fn with(workers: usize, recycling: Recycling, limits: Limits) -> Rig {
+    pub(super) fn with(workers: usize, recycling: Recycling, bounds: Bounds) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let mut scheduler = Scheduler::new(BACKOFF, recycling);
         let told = events.clone();
@@ -70,7 +70,7 @@ impl Rig {
             refused: 0,
             events,
             told: Told::default(),
-            line: Line::new(limits),
+            line: Line::new(bounds),
             next_pid: 100,
             unchecked: false,
         };

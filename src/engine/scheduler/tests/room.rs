@@ -1,4 +1,4 @@
-//! The queue's limits, and those who wait for room.
+//! The queue's bounds, and those who wait for room.
 
 use super::super::*;
 use super::items::End;
@@ -7,7 +7,7 @@ use super::rig::Rig;
 /// Callers of one item each who ask before they bring it.
 #[derive(Debug)]
 pub(super) struct Line {
-    limits: Limits,
+    bounds: Bounds,
     room: Room<u32>,
     /// Bytes of the item of each who has asked.
     sizes: Vec<usize>,
@@ -18,8 +18,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(limits: Limits) -> Line {
-        Line { limits, room: Room::new(limits), sizes: Vec::new(), waiting: Vec::new(), granted: Vec::new() }
+    pub(super) fn new(bounds: Bounds) -> Line {
+        Line { bounds, room: Room::new(bounds), sizes: Vec::new(), waiting: Vec::new(), granted: Vec::new() }
     }
 
     fn bytes(&self) -> usize {
@@ -33,8 +33,8 @@ impl Rig {
         let jobs = backlog.jobs + line.granted.len() as u64;
         let bytes = backlog.bytes + line.bytes();
         let size = line.sizes[who as usize];
-        line.limits.jobs.is_none_or(|limit| jobs < limit as u64)
-            && line.limits.bytes.is_none_or(|limit| bytes == 0 || bytes + size <= limit)
+        line.bounds.jobs.is_none_or(|limit| jobs < limit as u64)
+            && line.bounds.bytes.is_none_or(|limit| bytes == 0 || bytes + size <= limit)
     }
 
     pub(super) fn ask(&mut self, size: usize) {
@@ -118,7 +118,7 @@ impl Rig {
 }
 
 fn up(workers: usize, jobs: Option<usize>, bytes: Option<usize>) -> Rig {
-    let mut rig = Rig::with(workers, Recycling::default(), Limits { jobs, bytes });
+    let mut rig = Rig::with(workers, Recycling::default(), Bounds { jobs, bytes });
     rig.raise();
     rig
 }
