@@ -56,7 +56,7 @@ pub enum JobError {
     },
     /// The job ran longer than its limit and was killed.
     TimedOut { job: String, id: u64, pid: Option<u32>, limit: Duration },
-    /// The job's worker used more memory than its limit, in bytes.
+    /// The job's worker used more memory than its limit, in bytes, and was killed.
     MemoryLimit { job: String, id: u64, pid: Option<u32>, limit: u64 },
     /// The job used more processor time than its limit.
     CpuLimit { job: String, id: u64, pid: Option<u32>, limit: Duration },

@@ -7,7 +7,7 @@ use sidestep_worker::frame::Kind;
 use sidestep_worker::wire::Mark;
 
 use crate::error::PoolError;
-use crate::process::{Interest, Spawned, Stderr};
+use crate::process::{Gauge, Interest, Spawned, Stderr};
 
 use super::driver::{Io, Source, token};
 use super::inbox::Inbox;
@@ -52,6 +52,7 @@ impl Engine {
             .and_then(|()| watch(spawned.child.exit_fd(), Source::Exit))
             .and_then(|()| watch(stderr.as_fd(), Source::Stderr))
             .and_then(|()| stdout.as_ref().map_or(Ok(()), |stdout| watch(stdout.as_fd(), Source::Stdout)));
+        let gauge = self.config.limits.any().then(|| Gauge::open(pid)).transpose();
         let link = Link {
             generation,
             child: spawned.child,
@@ -66,7 +67,7 @@ impl Engine {
         };
         let setup = wires::setup(self, at, marks);
         let installed = self.with(|core, now| {
-            let fits = watched.is_ok() && core.wires.install(at, link, &setup).is_ok();
+            let fits = watched.is_ok() && gauge.is_ok() && core.wires.install(at, link, &setup).is_ok();
             if fits {
                 core.scheduler.spawned(at, pid, now, &mut core.wires);
             } else {
@@ -78,7 +79,8 @@ impl Engine {
             if io.ends.len() <= at {
                 io.ends.resize_with(at + 1, || None);
             }
-            io.ends[at] = Some(Ends { inbox, stdout, stderr, captures });
+            let gauge = gauge.ok().flatten();
+            io.ends[at] = Some(Ends { inbox, stdout, stderr, captures, gauge });
         }
     }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use sidestep_worker::page::LastWords;
 
 use crate::error::{Cause, PoolError};
-use crate::process::{Exit, OomKills, Poller};
+use crate::process::{Exit, Gauge, OomKills, Poller};
 
 use super::diagnosis::Reason;
 use super::driver::Io;
@@ -76,6 +76,7 @@ impl Engine {
     // ---- time ----
 
     pub(super) fn tick(&self, io: &mut Io, now: Instant) {
+        self.measure(io, now);
         self.expire(io);
         self.with(|core, _| {
             for at in core.scheduler.tick(now, &mut core.wires) {
@@ -95,7 +96,24 @@ impl Engine {
         self.abandon_late(io, now);
     }
 
-    /// Ends items that run for too long. Those that have just ended are answered first.
+    /// Looks at what workers use, where that is limited.
+    fn measure(&self, io: &Io, now: Instant) {
+        if !self.config.limits.any() {
+            return;
+        }
+        let due = {
+            let mut guard = self.core();
+            let core = &mut *guard;
+            core.scheduler.whom_to_measure(now, &core.wires)
+        };
+        for (at, before) in due {
+            let gauge = io.ends.get(at).and_then(Option::as_ref).and_then(|ends| ends.gauge.as_ref());
+            let Some(usage) = gauge.and_then(Gauge::read) else { continue };
+            self.with(|core, now| core.scheduler.measured(at, before, usage, now, &mut core.wires));
+        }
+    }
+
+    /// Ends items that have come to a limit. Those that have just ended are answered first.
     fn expire(&self, io: &mut Io) {
         let overdue = {
             let core = self.core();
@@ -170,8 +188,11 @@ impl Core {
         if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
-        let hint = self.hint(exit, &tail);
-        self.wires.loss = Some(Loss { cause, hint, stderr_tail: tail.clone(), fault });
+        let reason = self.reason(exit, &tail);
+        let hint = reason.as_ref().map(|reason| words_of(reason, exit));
+        let memory_limit =
+            self.scheduler.memory_limit_near(at).filter(|_| reason.is_some_and(|r| r.may_be_memory()));
+        self.wires.loss = Some(Loss { cause, hint, stderr_tail: tail.clone(), fault, memory_limit });
         self.wires.output = output;
         // The scheduler asks the page of a gone worker what was claimed.
         self.wires.links[at] = Some(link);
@@ -186,18 +207,11 @@ impl Core {
         }
     }
 
-    /// What probably happened to a worker, in words.
-    fn hint(&mut self, exit: Exit, tail: &str) -> Option<String> {
-        let (killed, core) = match exit {
-            Exit::Signal { signal, core } => (signal == Signal::SIGKILL as i32, core),
-            _ => (false, false),
-        };
+    /// What probably happened to a worker.
+    fn reason(&mut self, exit: Exit, tail: &str) -> Option<Reason> {
+        let killed = matches!(exit, Exit::Signal { signal, .. } if signal == Signal::SIGKILL as i32);
         let out_of_memory = self.oom_kills.as_mut().filter(|_| killed).map(OomKills::take_one);
-        let mut hint = Reason::of(exit, tail, out_of_memory)?.to_string();
-        if core {
-            hint.push_str("; it left a core dump");
-        }
-        Some(hint)
+        Reason::of(exit, tail, out_of_memory)
     }
 
     /// A start that fails while the pool waits for its first worker fails the pool; so does a worker that can never be used.
@@ -261,6 +275,13 @@ impl Core {
             }
             link.kill(Signal::SIGKILL);
         }
+    }
+}
+
+fn words_of(reason: &Reason, exit: Exit) -> String {
+    match exit {
+        Exit::Signal { core: true, .. } => format!("{reason}; it left a core dump"),
+        _ => reason.to_string(),
     }
 }
 

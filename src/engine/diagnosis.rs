@@ -51,6 +51,11 @@ impl Reason {
             signal => Reason::Signalled(signal),
         })
     }
+
+    /// Whether there was too little memory, as far as that can be told.
+    pub(super) fn may_be_memory(&self) -> bool {
+        matches!(self, Reason::Allocation { .. } | Reason::OutOfMemory | Reason::Signalled(Signal::SIGKILL))
+    }
 }
 
 /// What stands in the last words of a process that was aborted.

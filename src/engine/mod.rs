@@ -53,7 +53,7 @@ pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 use driver::Io;
 use scheduler::{
-    Backoff, Bounds, Counts, Grant, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
+    Backoff, Bounds, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
 };
 pub use sink::Captured;
@@ -73,6 +73,8 @@ pub(crate) struct Config {
     /// What holds for a call that says nothing else.
     pub(crate) terms: Terms,
     pub(crate) backoff: Backoff,
+    /// What any job may use.
+    pub(crate) limits: Limits,
     /// How long a worker that is asked to end may take.
     pub(crate) grace: Duration,
     pub(crate) initializer: Option<NamedCall>,
@@ -145,7 +147,7 @@ impl Engine {
         });
         let engine = Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             core: Mutex::new(Core {
-                scheduler: Scheduler::new(config.backoff, config.recycling),
+                scheduler: Scheduler::new(config.backoff, config.recycling, config.limits),
                 wires: Wires::new(weak.clone()),
                 room: Rooms::new(config.bounds),
                 start: Start::Pending,

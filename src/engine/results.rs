@@ -10,7 +10,7 @@ use sidestep_worker::frame::{Header, Kind, duration_of};
 use sidestep_worker::wire::Fault;
 
 use crate::error::{JobError, Place};
-use crate::process::Stderr;
+use crate::process::{Gauge, Stderr};
 
 use super::Engine;
 use super::args::Args;
@@ -25,6 +25,8 @@ pub(super) struct Ends {
     pub(super) stdout: Option<Arc<Stderr>>,
     pub(super) stderr: Arc<Stderr>,
     pub(super) captures: bool,
+    /// If there are limits of what it may use.
+    pub(super) gauge: Option<Gauge>,
 }
 
 impl Engine {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use sidestep_worker::codec;
 use sidestep_worker::frame::Kind;
-use sidestep_worker::page::Page;
+use sidestep_worker::page::{Begun, Page};
 use sidestep_worker::wire::{Mark, RunHeader, Setup};
 
 use crate::error::{Cause, JobError, Place, PoolError};
@@ -67,6 +67,8 @@ pub(super) struct Loss {
     pub(super) stderr_tail: String,
     /// What it did wrong, if it was killed for that.
     pub(super) fault: Option<String>,
+    /// The limit that its memory had probably come to.
+    pub(super) memory_limit: Option<u64>,
 }
 
 /// An outcome to be handed over once the engine's lock is free.
@@ -228,8 +230,9 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
     }
 
     fn running(&self, slot: usize) -> Option<Running> {
-        let (run, item, nanos) = self.page(slot)?.running()?;
-        Some(Running { run, item, age: Duration::from_nanos(nanos) })
+        let Begun { run, item, age, cpu_before } = self.page(slot)?.running()?;
+        let (age, cpu_before) = (Duration::from_nanos(age), Duration::from_nanos(cpu_before));
+        Some(Running { run, item, age, cpu_before })
     }
 
     fn halt(&mut self, slot: usize, halt: bool) {
@@ -257,7 +260,14 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
             (Verdict::Poisoned { deaths }, _) => {
                 JobError::Poisoned { job: place.job, id: place.id, pid, deaths }
             }
-            (Verdict::Lost { attempts }, Some(Loss { fault: None, cause, hint, stderr_tail })) => {
+            (Verdict::MemoryLimit { limit }, _)
+            | (Verdict::Lost { .. }, Some(&Loss { fault: None, memory_limit: Some(limit), .. })) => {
+                JobError::MemoryLimit { job: place.job, id: place.id, pid, limit }
+            }
+            (Verdict::CpuLimit { limit }, _) => {
+                JobError::CpuLimit { job: place.job, id: place.id, pid, limit }
+            }
+            (Verdict::Lost { attempts }, Some(Loss { fault: None, cause, hint, stderr_tail, .. })) => {
                 JobError::WorkerLost {
                     job: place.job,
                     id: place.id,
@@ -281,6 +291,10 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
     }
 }
 
+/// Private memory that a worker may have beyond twice its limit of resident memory, which is what its pages take that it
+/// has touched: stacks of threads and other memory that is only reserved count here too.
+const DATA: u64 = 1 << 30;
+
 /// What a new worker is told.
 pub(super) fn setup(engine: &Engine, slot: usize, mark: Option<Mark>) -> Setup {
     let config = &engine.config;
@@ -289,6 +303,8 @@ pub(super) fn setup(engine: &Engine, slot: usize, mark: Option<Mark>) -> Setup {
         directory: config.directory.clone(),
         initializer: config.initializer.clone(),
         finalizer: config.finalizer.clone(),
+        data_limit: config.limits.memory.map(|limit| limit.saturating_mul(2).saturating_add(DATA)),
+        notes_cpu: config.limits.cpu.is_some(),
         mark,
         marks_stdout: config.plan.stdout == Output::Capture,
         marks_stderr: config.plan.stderr == Output::Capture,

@@ -10,10 +10,10 @@ use std::time::Duration;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
-use crate::engine::scheduler::{Backoff, Bounds, Recycling, Terms};
+use crate::engine::scheduler::{Backoff, Bounds, Limits, Recycling, Terms};
 use crate::engine::{Config, Engine};
 use crate::error::PoolError;
-use crate::process::{Output, Plan, Program};
+use crate::process::{Gauge, Output, Plan, Program};
 
 use super::Pool;
 
@@ -40,6 +40,7 @@ pub struct Builder {
     start_timeout: Duration,
     terms: Terms,
     backoff: Backoff,
+    limits: Limits,
     grace: Duration,
     initializer: Option<Named>,
     finalizer: Option<Named>,
@@ -65,6 +66,7 @@ impl Builder {
             start_timeout: Duration::from_secs(10),
             terms: Terms::default(),
             backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
+            limits: Limits::default(),
             grace: Duration::from_secs(1),
             initializer: None,
             finalizer: None,
@@ -237,6 +239,54 @@ impl Builder {
         self
     }
 
+    /// Ends a job whose worker has more resident memory than this, in bytes, with
+    /// [`JobError::MemoryLimit`](crate::JobError::MemoryLimit). Without it: no limit. Zero is refused, and so is any limit on
+    /// a system without `/proc`.
+    ///
+    /// The memory is the worker's own, with the program itself and what earlier jobs have left in it; programs that a job
+    /// starts do not count. It is measured every 10 ms while a job runs. At the limit the worker is killed at once, with what
+    /// its jobs have started, and another takes its place. A worker that dies for want of memory with nine tenths of the
+    /// limit in use counts too. [`retries`](Self::retries) try such a job again, and as a death it counts towards
+    /// [`JobError::Poisoned`](crate::JobError::Poisoned). A worker that is found to have too much when no job is to blame is
+    /// replaced, and nobody pays.
+    ///
+    /// Between two measurements a job may exceed the limit by what it can touch in that time: about 50 MiB with one thread on
+    /// usual machines, more on a machine that is too busy to measure in time. As a last barrier the system refuses the worker
+    /// more than twice the limit and 1 GiB of private memory, be it in use or only reserved; then an allocation fails.
+    ///
+    /// ```no_run
+    /// # fn parse(path: String) -> u64 { 0 }
+    /// # let paths = ["a".to_owned()];
+    /// let pool = sidestep::Pool::builder().memory_limit(2 << 30).build()?;
+    /// for outcome in pool.imap(parse, paths) {
+    ///     if let Err(error @ sidestep::JobError::MemoryLimit { .. }) = outcome {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Ends a job that uses more processor time, with [`JobError::CpuLimit`](crate::JobError::CpuLimit). Without it: no
+    /// limit. Zero is refused, and so is any limit on a system without `/proc`.
+    ///
+    /// It is the time of all threads of the job's worker since the job began: two busy threads use two seconds in a second,
+    /// and a job that waits uses none. Programs that it starts do not count. It is measured every 10 ms. At the limit the job
+    /// ends as at its [`timeout`](Self::timeout).
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let pool = sidestep::Pool::builder().cpu_limit(Duration::from_secs(10)).build()?;
+    /// # Ok::<(), sidestep::PoolError>(())
+    /// ```
+    pub fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.limits.cpu = Some(limit);
+        self
+    }
+
     /// How long a worker may take to end after SIGTERM, before it is killed. Without it: 1 s. See
     /// [`timeout`](Self::timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -298,6 +348,7 @@ impl Builder {
             start_timeout: self.start_timeout,
             terms: self.terms,
             backoff: self.backoff,
+            limits: self.limits,
             grace: self.grace,
             initializer: call(self.initializer, "initializer")?,
             finalizer: call(self.finalizer, "finalizer")?,
@@ -310,23 +361,33 @@ impl Builder {
         Ok(Pool { engine: Engine::start(config)? })
     }
 
-    /// Limits that nothing could keep.
+    /// Refuses limits that nothing could keep, and those that this system cannot watch.
     fn check(&self) -> Result<(), PoolError> {
         let Recycling { max_jobs, max_age } = self.recycling;
-        let wrong = if max_jobs == Some(0) {
-            "max_jobs_per_worker(0): a worker runs at least one job"
-        } else if max_age.is_some_and(|age| age.is_zero()) {
-            "max_age(0): a worker lives for some time"
+        let Limits { memory, cpu } = self.limits;
+        let what = if max_jobs == Some(0) {
+            "max_jobs_per_worker(0): a worker runs at least one job".into()
+        } else if max_age == Some(Duration::ZERO) {
+            "max_age(0): a worker lives for some time".into()
         } else if self.terms.limit == Some(Duration::ZERO) {
-            "timeout(0): a job needs some time"
+            "timeout(0): a job needs some time".into()
         } else if self.bounds.jobs == Some(0) {
-            "queue_limit(0): nothing could ever be submitted"
+            "queue_limit(0): nothing could ever be submitted".into()
         } else if self.bounds.bytes == Some(0) {
-            "queue_bytes(0): nothing could ever be submitted"
+            "queue_bytes(0): nothing could ever be submitted".into()
+        } else if cpu == Some(Duration::ZERO) {
+            "cpu_limit(0): a job needs some time".into()
+        } else if memory == Some(0) {
+            "memory_limit(0): a worker needs some memory".into()
+        } else if self.limits.any()
+            && let Err(error) = Gauge::open(std::process::id())
+        {
+            let option = if memory.is_some() { "memory_limit" } else { "cpu_limit" };
+            format!("{option}: this system does not tell what a process uses (/proc: {error})")
         } else {
             return Ok(());
         };
-        Err(PoolError::Config { what: wrong.into() })
+        Err(PoolError::Config { what })
     }
 
     fn not_yet(mut self, option: &'static str) -> Self {
@@ -337,16 +398,6 @@ impl Builder {
 
 /// Options whose names are settled and which [`build`](Builder::build) refuses with [`PoolError::Config`] until they work.
 impl Builder {
-    /// Kills a job whose worker has more resident memory, in bytes. Not yet in this version.
-    pub fn memory_limit(self, _bytes: u64) -> Self {
-        self.not_yet("memory_limit")
-    }
-
-    /// Kills a job that uses more processor time. Not yet in this version.
-    pub fn cpu_limit(self, _limit: Duration) -> Self {
-        self.not_yet("cpu_limit")
-    }
-
     /// The workers' niceness, added to this process's own. Not yet in this version.
     pub fn nice(self, _increment: i32) -> Self {
         self.not_yet("nice")

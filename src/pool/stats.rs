@@ -6,6 +6,7 @@ use sidestep_worker::frame::duration_of;
 
 use crate::engine::Engine;
 use crate::engine::scheduler::{State, WorkerView};
+use crate::process::Gauge;
 
 /// A consistent snapshot of a pool; see [`Pool::stats`](crate::Pool::stats).
 ///
@@ -141,15 +142,8 @@ fn worker(view: WorkerView, now: Instant) -> WorkerStats {
         job: view.current,
         busy: view.current.map(|_| now.saturating_duration_since(view.progress)),
         done: view.done,
-        memory: view.pid.and_then(resident),
+        memory: view.pid.and_then(|pid| Some(Gauge::open(pid).ok()?.read()?.memory)),
     }
-}
-
-/// The second number of `statm` is the resident set in pages.
-fn resident(pid: u32) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]

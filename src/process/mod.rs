@@ -23,6 +23,7 @@ mod sys;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod usage;
 
 pub(crate) use child::{Child, Exit};
 pub(crate) use error::SpawnError;
@@ -34,3 +35,4 @@ pub(crate) use pipe::{look_at_sigpipe, write};
 pub(crate) use poller::{Interest, Poller, Ready};
 pub(crate) use spawn::{Plan, Program, Spawned, spawn};
 pub(crate) use stderr::{Flow, Stderr};
+pub(crate) use usage::{Gauge, Usage};

@@ -32,6 +32,7 @@ mod failure;
 pub mod frame;
 #[doc(hidden)]
 pub mod job;
+mod limits;
 mod link;
 mod marks;
 #[doc(hidden)]

@@ -6,7 +6,7 @@
 //!   items, the parent lowers `end` to take items back, each by compare-and-swap on the one word. So an item
 //!   is either run or withdrawn, never both.
 //! - `current` names the item that is running. A worker that dies is charged with that one, or with none.
-//! - `begun` says since when, in a run that is watched. Before each item of such a run the worker notes it and then
+//! - `begun` says since when, in a run that is watched, and `cpu_before` what processor time the worker had used by then. Before each item of such a run the worker notes it and then
 //!   looks at `halt`; the parent raises `halt` and then looks at `current`. So one of them sees the other, and a worker
 //!   that is to die for one item never begins another.
 //! - Results are put into the out-buffer and become valid by raising `committed`, a position in the stream of all
@@ -36,7 +36,7 @@ pub const PAGE: usize = CONTROL + OUT;
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,19 @@ pub enum LastWords {
     DescriptorLost = 1,
     /// The parent's stream did not make sense.
     BadStream = 2,
+}
+
+/// An item that a worker has begun, in [`Page::running`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The run's number.
+    pub run: u32,
+    /// The item's place in the run.
+    pub item: u32,
+    /// Nanoseconds since then.
+    pub age: u64,
+    /// Nanoseconds of processor time that the worker had used by then, if it was told to note that.
+    pub cpu_before: u64,
 }
 
 #[repr(C)]
@@ -67,6 +80,8 @@ struct Control {
     current: AtomicU64,
     /// Worker: when that item began, by [`clock::now`]; only if its run is watched.
     begun: AtomicU64,
+    /// Worker: nanoseconds of processor time that it had used by then; 0 if nobody wants to know.
+    cpu_before: AtomicU64,
     /// Worker: stream position behind the last result that counts.
     committed: AtomicU64,
     /// Worker: stream position of the out-buffer's first byte.
@@ -215,8 +230,9 @@ impl Page {
     }
 
     /// Worker: the same in a run that is watched. `false` if the item may not begin now.
-    pub fn begin_watched(&self, run: u32, item: u32) -> bool {
+    pub fn begin_watched(&self, run: u32, item: u32, cpu_before: u64) -> bool {
         self.control().begun.store(clock::now(), Ordering::Relaxed);
+        self.control().cpu_before.store(cpu_before, Ordering::Relaxed);
         self.control().current.store((run as u64) << 32 | item as u64, Ordering::SeqCst);
         self.control().halt.load(Ordering::SeqCst) == 0
     }
@@ -227,15 +243,17 @@ impl Page {
         self.control().halt.store(halt as u32, Ordering::SeqCst);
     }
 
-    /// Parent: the item of a watched run that the worker ran last, as run number and index, and for how long by now, in
-    /// nanoseconds.
-    pub fn running(&self) -> Option<(u32, u32, u64)> {
+    /// Parent: the item of a watched run that the worker ran last.
+    pub fn running(&self) -> Option<Begun> {
         let control = self.control();
-        // The next item's begin stands here before its number does: then this one seems younger, which harms nobody.
+        // The next item's begin stands here before its number does: then this one seems to have taken less, which harms
+        // nobody.
         let current = control.current.load(Ordering::SeqCst);
         let begun = control.begun.load(Ordering::Acquire);
+        let cpu_before = control.cpu_before.load(Ordering::Acquire);
         let age = clock::now().saturating_sub(begun);
-        (current != NOTHING).then_some(((current >> 32) as u32, current as u32, age))
+        let (run, item) = ((current >> 32) as u32, current as u32);
+        (current != NOTHING).then_some(Begun { run, item, age, cpu_before })
     }
 
     /// Parent: the item that the worker ran last, as run number and index.

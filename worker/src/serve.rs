@@ -13,7 +13,7 @@ use crate::page::{LastWords, PROTOCOL};
 use crate::panics;
 use crate::registry::Table;
 use crate::wire::{Encoding, Fault, Hello, NamedCall, RunHeader, Setup, take_piece};
-use crate::{build, watcher};
+use crate::{build, clock, limits, watcher};
 
 /// A worker claims about this much work at a time, in nanoseconds.
 const CLAIM: u64 = 50_000;
@@ -48,6 +48,7 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
         pace: vec![0; table.infos().len()],
         finalizer: None,
         marks: None,
+        notes_cpu: false,
     };
     let mut input = Assembler::new();
     loop {
@@ -82,6 +83,7 @@ struct Server {
     pace: Vec<u64>,
     finalizer: Option<NamedCall>,
     marks: Option<Marks>,
+    notes_cpu: bool,
 }
 
 impl Server {
@@ -98,8 +100,9 @@ impl Server {
         let Ok(setup) = codec::decode::<Setup>(body) else { self.link.end(LastWords::BadStream) };
         self.slot = setup.slot;
         self.finalizer = setup.finalizer.clone();
+        self.notes_cpu = setup.notes_cpu;
         let marks = Marks::new(&setup);
-        let outcome = self.prepare(setup.directory, setup.initializer);
+        let outcome = limits::impose(&setup).and_then(|()| self.prepare(setup.directory, setup.initializer));
         self.marks = marks.unwrap_or_else(|_| self.link.end(LastWords::None));
         self.result.clear();
         if codec::encode(&outcome, &mut self.result).is_err() {
@@ -112,11 +115,8 @@ impl Server {
     fn prepare(&mut self, directory: Option<Vec<u8>>, initializer: Option<NamedCall>) -> Result<(), Fault> {
         if let Some(directory) = directory {
             let directory = std::ffi::OsString::from_vec(directory);
-            std::env::set_current_dir(&directory).map_err(|error| Fault::Panicked {
-                message: format!("cannot work in {}: {error}", directory.display()),
-                location: String::new(),
-                backtrace: String::new(),
-            })?;
+            std::env::set_current_dir(&directory)
+                .map_err(|error| Fault::plain(format!("cannot work in {}: {error}", directory.display())))?;
         }
         initializer.map_or(Ok(()), |call| self.call_named(&call))
     }
@@ -137,7 +137,7 @@ impl Server {
                     Err(_) => format!("\"{}\" returned an Err", call.name),
                 },
             };
-            return Err(Fault::Panicked { message, location: String::new(), backtrace: String::new() });
+            return Err(Fault::plain(message));
         }
         Ok(())
     }
@@ -217,7 +217,8 @@ impl Server {
             return self.link.page.note_current(header.run, item);
         }
         // Halted: an earlier item's end is about to take the whole worker along, or the parent finds that it need not.
-        while !self.link.page.begin_watched(header.run, item) {
+        let cpu_before = if self.notes_cpu { clock::processor() } else { 0 };
+        while !self.link.page.begin_watched(header.run, item, cpu_before) {
             std::thread::sleep(HALTED);
         }
     }

@@ -115,6 +115,10 @@ pub struct Setup {
     pub initializer: Option<NamedCall>,
     /// Runs once when the worker ends in good order.
     pub finalizer: Option<NamedCall>,
+    /// Bytes of private memory that it may not exceed; kept by the system, for allocations.
+    pub data_limit: Option<u64>,
+    /// It is to note the processor time that it has used whenever an item begins that is watched.
+    pub notes_cpu: bool,
     /// What to mark in captured outputs, where each job's part of them begins and ends.
     pub mark: Option<Mark>,
     /// Whether stdout is captured.
@@ -202,6 +206,13 @@ pub enum Fault {
     TooLarge(u64),
     /// There is no such job.
     NotRegistered(String),
+}
+
+impl Fault {
+    /// A failure outside of any job's own code.
+    pub(crate) fn plain(message: String) -> Fault {
+        Fault::Panicked { message, location: String::new(), backtrace: String::new() }
+    }
 }
 
 #[cfg(test)]

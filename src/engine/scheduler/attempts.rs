@@ -34,6 +34,33 @@ impl Backoff {
     }
 }
 
+impl Verdict {
+    /// What it is for an item that has failed before: of too many deaths one is poison.
+    pub(super) fn after(self, tried: Tried) -> Verdict {
+        let deaths = tried.deaths + 1;
+        match self {
+            verdict if verdict.is_death() && deaths >= POISON => Verdict::Poisoned { deaths },
+            Verdict::Lost { .. } => Verdict::Lost { attempts: tried.attempts + 1 },
+            verdict => verdict,
+        }
+    }
+
+    /// Whether the item's worker has died of it.
+    fn is_death(self) -> bool {
+        matches!(self, Verdict::Lost { .. } | Verdict::MemoryLimit { .. })
+    }
+
+    /// Whether the item has come to one of its limits.
+    fn is_limit(self) -> bool {
+        matches!(self, Verdict::TimedOut { .. } | Verdict::MemoryLimit { .. } | Verdict::CpuLimit { .. })
+    }
+
+    /// Whether another attempt may go better.
+    pub(super) fn may_pass(self) -> bool {
+        self.is_limit() || matches!(self, Verdict::Lost { .. })
+    }
+}
+
 /// Items that wait for their next attempt, by when that is and by id.
 pub(super) type Delayed<P> = BTreeMap<(Instant, u64), Lot<P>>;
 
@@ -54,20 +81,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) {
-        let lost = matches!(verdict, Verdict::Lost { .. });
-        lot.tried.deaths += u32::from(lost);
-        let Tried { deaths, attempts } = lot.tried;
-        let verdict = match verdict {
-            Verdict::Lost { .. } if deaths >= POISON => Verdict::Poisoned { deaths },
-            Verdict::Lost { .. } => Verdict::Lost { attempts: attempts + 1 },
-            other => other,
-        };
-        if matches!(verdict, Verdict::Lost { .. } | Verdict::TimedOut { .. }) && self.may_try_again(&lot) {
+        let deaths = u32::from(verdict.is_death());
+        let verdict = verdict.after(lot.tried);
+        lot.tried.deaths += deaths;
+        if verdict.may_pass() && self.may_try_again(&lot) {
             return self.delay(lot, at, now);
         }
         let verdict = match verdict {
-            Verdict::TimedOut { .. } if self.tasks[lot.task].withdrawn => Verdict::Cancelled,
-            other => other,
+            verdict if verdict.is_limit() && self.tasks[lot.task].withdrawn => Verdict::Cancelled,
+            verdict => verdict,
         };
         self.end_item(lot.task, lot.first, Some(at), verdict, effects);
     }

@@ -213,7 +213,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             attempt: lot.tried.attempts + 1,
             first_id: lot.first.id,
             encoding: task.spec.encoding,
-            watched: task.spec.terms.limit.is_some(),
+            watched: task.spec.terms.limit.is_some() || self.limits.any(),
         };
         effects.send(at, &header, &lot.payload);
         self.listener.tell(|| Event::Sent { id: header.first_id, count, slot: at, attempt: header.attempt });
@@ -225,6 +225,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let again = lot.tried.attempts < retries;
         self.watching |= limit.is_some();
         slot.add(Run { number: header.run, lot, answered: 0, pace, bytes, sent: now, limit, again });
+        self.begin_measuring(at, now);
+        let slot = &mut self.slots[at];
         if slot.is_crowded() && !std::mem::replace(&mut slot.in_crowded, true) {
             self.crowded.push(at);
         }
@@ -298,7 +300,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         } else {
             self.is_under_way().then_some(LOOK_EVERY)
         };
-        let times = [expiry, pause, look, self.next_limit(effects), self.next_attempt(now)];
+        let times =
+            [expiry, pause, look, self.next_limit(effects), self.next_measure(now), self.next_attempt(now)];
         times.into_iter().flatten().min()
     }
 

@@ -1,8 +1,9 @@
-//! Items that run for longer than they may.
+//! Items that take more than they may: time, memory or processor time.
 //!
-//! The clock starts when the worker begins the item; the page says when that was. At the limit the item is charged at
-//! once, whatever its worker does then. The worker is asked to end, and killed after the grace; what else it was sent goes elsewhere without
-//! blame. Halted before the next item, it begins nothing that its end could hit.
+//! The clocks start when the worker begins the item; the page says when that was. At a limit the item is charged at
+//! once, whatever its worker does then. The worker is asked to end, and killed after the grace, or at once if it has too
+//! much memory; what else it was sent goes elsewhere without blame. Halted before the next item, it begins nothing that
+//! its end could hit.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,22 @@ pub(crate) struct Running {
     pub(crate) item: u32,
     /// For how long.
     pub(crate) age: Duration,
+    /// Processor time that the worker had used before, if there is a limit of that.
+    pub(crate) cpu_before: Duration,
+}
+
+impl Running {
+    /// Whether it is the same item, not whether it is as old.
+    pub(super) fn is_item(self, other: Running) -> bool {
+        (self.run, self.item) == (other.run, other.item)
+    }
+}
+
+impl<P: Payload> Run<P> {
+    /// Whether that is an item of it, and is not answered.
+    fn is_in(&self, running: Running) -> bool {
+        running.run == self.number && (self.answered..self.lot.count).contains(&running.item)
+    }
 }
 
 /// Why a worker was killed, or asked to end, in the middle of an item.
@@ -58,60 +75,73 @@ impl<P> Doom<P> {
     }
 }
 
-impl<P: Payload> Run<P> {
-    /// Whether one of its items is running for too long.
-    fn is_overdue(&self, running: Running) -> bool {
-        let unanswered = self.answered..self.lot.count;
-        running.run == self.number
-            && unanswered.contains(&running.item)
-            && self.limit.is_some_and(|limit| running.age >= limit)
-    }
+/// An item that has come to one of its limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overrun {
+    /// Its run's place in flight.
+    place: usize,
+    /// Its place in the run.
+    item: u32,
+    verdict: Verdict,
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    /// Workers whose item runs for too long. What they have answered is to be read before [`expire`](Self::expire).
+    /// Workers whose item has come to a limit. What they have answered is to be read before [`expire`](Self::expire).
     pub(crate) fn overdue(&self, effects: &impl Effects<P, S>) -> Vec<usize> {
-        (0..self.slots.len()).filter(|at| self.overdue_run(*at, effects).is_some()).collect()
+        (0..self.slots.len()).filter(|at| self.overrun(*at, effects).is_some()).collect()
     }
 
-    /// The place in flight of the run whose item is overdue, and the item.
-    fn overdue_run(&self, at: usize, effects: &impl Effects<P, S>) -> Option<(usize, Running)> {
+    pub(super) fn overrun(&self, at: usize, effects: &impl Effects<P, S>) -> Option<Overrun> {
         let slot = &self.slots[at];
-        if slot.doom.is_some() || slot.flight.iter().all(|run| run.limit.is_none()) {
+        if slot.doom.is_some() || slot.flight.iter().all(|run| !self.is_limited(run)) {
             return None;
         }
         let running = effects.running(at)?;
-        let run = slot.flight.iter().position(|run| run.is_overdue(running))?;
-        Some((run, running))
+        let place = slot.flight.iter().position(|run| run.is_in(running))?;
+        let run = &slot.flight[place];
+        let used_up = slot.measured.as_ref().and_then(|measured| self.limits.exceeded(measured, running));
+        let too_long =
+            run.limit.filter(|limit| running.age >= *limit).map(|limit| Verdict::TimedOut { limit });
+        Some(Overrun { place, item: running.item, verdict: used_up.or(too_long)? })
     }
 
-    /// Charges the item that a worker runs for too long, if it does so still, and ends the worker.
+    fn is_limited(&self, run: &Run<P>) -> bool {
+        run.limit.is_some() || self.limits.any()
+    }
+
+    /// Charges the item that has come to a limit, if it still runs, and ends its worker.
     pub(crate) fn expire(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
-        let Some((_, found)) = self.overdue_run(at, effects) else { return };
+        if self.overrun(at, effects).is_none() {
+            return self.relieve(at, now, effects);
+        }
         effects.halt(at, true);
         self.take_back(at, u32::MAX, effects);
-        let Some((place, running)) = self.overdue_run(at, effects) else {
+        let Some(Overrun { place, item, verdict }) = self.overrun(at, effects) else {
             // It has just ended. The worker may go on.
             effects.halt(at, false);
+            self.relieve(at, now, effects);
             return self.dispatch(now, effects);
         };
-        debug_assert_eq!((found.run, found.item), (running.run, running.item));
-        let slot = &mut self.slots[at];
-        let run = &mut slot.flight[place];
-        let verdict = Verdict::TimedOut { limit: run.limit.unwrap_or_default() };
-        let (task, item) = (run.lot.task, run.lot.item(running.item));
-        let lot = run.again.then(|| run.lot.part(running.item, 1));
+        let run = &mut self.slots[at].flight[place];
+        let number = run.number;
+        let last = verdict.after(run.lot.tried);
+        let (task, who) = (run.lot.task, run.lot.item(item));
+        let lot = (run.again && last.may_pass()).then(|| run.lot.part(item, 1));
         let retry = lot.filter(|lot| self.may_try_again(lot)).map(|lot| (lot, verdict));
         if retry.is_some() {
             // The one in flight and the one that waits.
             self.tasks[task].active += 1;
         } else {
-            self.resolve(task, item, Some(at), verdict, effects);
+            self.resolve(task, who, Some(at), last, effects);
         }
         let slot = &mut self.slots[at];
-        slot.doom = Some(Doom::Charged { run: running.run, item: running.item, retry, answered: false });
+        slot.doom = Some(Doom::Charged { run: number, item, retry, answered: false });
         slot.set(State::Leaving, now);
-        effects.stop(at);
+        match verdict {
+            // It may take all there is before it has ended in good order.
+            Verdict::MemoryLimit { .. } => effects.kill(at),
+            _ => effects.stop(at),
+        }
         self.dispatch(now, effects);
     }
 
@@ -128,10 +158,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         busy.filter_map(|(at, slot)| {
             let shortest = slot.flight.iter().filter_map(|run| run.limit).min()?;
             let running = effects.running(at).and_then(|running| {
-                let run = slot.flight.iter().find(|run| run.number == running.run)?;
-                let unanswered = run.answered..run.lot.count;
-                let limit = run.limit.filter(|_| unanswered.contains(&running.item))?;
-                Some(limit.saturating_sub(running.age))
+                let run = slot.flight.iter().find(|run| run.is_in(running))?;
+                Some(run.limit?.saturating_sub(running.age))
             });
             // Whatever begins from now on.
             Some(running.map_or(shortest, |left| left.min(shortest)))

@@ -27,10 +27,11 @@ mod slot;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod workers;
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidestep_worker::wire::{Encoding, RunHeader};
 use slab::Slab;
@@ -45,6 +46,7 @@ pub(crate) use room::{Bounds, Grant, Load, Room};
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};
+pub(crate) use usage::Limits;
 pub(super) use workers::STORM;
 
 /// A worker that has not claimed what it was sent after this long is looked at.
@@ -94,6 +96,10 @@ pub(crate) enum Verdict {
     Poisoned { deaths: u32 },
     /// It ran for longer than this.
     TimedOut { limit: Duration },
+    /// Its worker had more memory than this while it ran, in bytes.
+    MemoryLimit { limit: u64 },
+    /// It used more processor time than this.
+    CpuLimit { limit: Duration },
     /// Its worker broke the protocol while it ran.
     Protocol,
     /// It was withdrawn before it ran, or killed by request.
@@ -262,6 +268,9 @@ pub(crate) struct Scheduler<P, S> {
     backoff: Backoff,
     /// Runs with a limit were sent since somebody last asked.
     watching: bool,
+    limits: Limits,
+    /// When workers are to be measured next; never while nothing runs.
+    next_measure: Option<Instant>,
     /// Open tasks that are not lazy.
     feeding: usize,
     next_id: u64,
@@ -276,7 +285,7 @@ pub(crate) struct Scheduler<P, S> {
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    pub(crate) fn new(backoff: Backoff, recycling: Recycling) -> Scheduler<P, S> {
+    pub(crate) fn new(backoff: Backoff, recycling: Recycling, limits: Limits) -> Scheduler<P, S> {
         Scheduler {
             phase: Phase::Open,
             tasks: Slab::new(),
@@ -297,6 +306,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             delayed: Delayed::default(),
             backoff,
             watching: false,
+            limits,
+            next_measure: None,
             feeding: 0,
             next_id: 1,
             next_serial: 0,

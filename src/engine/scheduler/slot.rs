@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::limits::Doom;
+use super::usage::Measured;
 use super::{Down, Fate, Item, Lot, Payload, TaskKey};
 
 /// Where a worker is in its life.
@@ -99,6 +100,10 @@ pub(super) struct Slot<P> {
     pub(super) expires: Option<Instant>,
     /// Why it was killed, or asked to end, in the middle of an item.
     pub(super) doom: Option<Doom<P>>,
+    /// What it used when it was last measured.
+    pub(super) measured: Option<Measured>,
+    /// It was sent something since it was last found idle.
+    pub(super) to_measure: bool,
     /// What the unanswered items are thought to take, in nanoseconds.
     pub(super) ahead: u64,
     /// Bytes of the runs in flight.
@@ -150,6 +155,8 @@ impl<P: Payload> Slot<P> {
             quota: 0,
             expires: None,
             doom: None,
+            measured: None,
+            to_measure: false,
             ahead: 0,
             ahead_bytes: 0,
             in_idle: false,
@@ -172,6 +179,7 @@ impl<P: Payload> Slot<P> {
         self.done = 0;
         self.expires = None;
         self.doom = None;
+        (self.measured, self.to_measure) = (None, false);
         self.set(State::Spawning, now);
     }
 

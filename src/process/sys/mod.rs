@@ -11,6 +11,8 @@ mod linux;
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 mod poll;
 mod portable;
+#[cfg(all(target_os = "linux", not(sidestep_portable)))]
+mod proc;
 
 #[cfg(all(target_os = "linux", not(sidestep_portable)))]
 pub(crate) use epoll::Poller;
@@ -19,7 +21,12 @@ pub(super) use linux::{Watch, image, is_stopped, page_file};
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 pub(crate) use poll::Poller;
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
+pub(crate) use portable::Gauge;
+#[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 pub(super) use portable::{Watch, image, is_stopped, page_file};
+
+#[cfg(all(target_os = "linux", not(sidestep_portable)))]
+pub(crate) use proc::Gauge;
 
 /// Makes the child the leader of its own session; 0 where `posix_spawn` cannot, and the child then does it itself.
 #[cfg(any(target_os = "linux", target_os = "android"))]

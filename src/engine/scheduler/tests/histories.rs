@@ -80,6 +80,11 @@ enum Op {
         at: usize,
         stopped: bool,
     },
+    Use {
+        at: usize,
+        memory: u64,
+        millis: u64,
+    },
     Tick {
         millis: u64,
     },
@@ -121,7 +126,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(at, count, nanos, fail)| Op::Read { at, count, nanos, fail }),
         8 => Just(Op::Settle),
         10 => (at.clone(), prop::bool::weighted(0.2)).prop_map(|(at, protocol)| Op::Die { at, protocol }),
-        5 => (at, any::<bool>()).prop_map(|(at, stopped)| Op::Stop { at, stopped }),
+        5 => (at.clone(), any::<bool>()).prop_map(|(at, stopped)| Op::Stop { at, stopped }),
+        5 => (at, 0..130u64, 0..30u64).prop_map(|(at, memory, millis)| Op::Use { at, memory, millis }),
         12 => prop_oneof![0..5u64, Just(50), Just(500), Just(5000)].prop_map(|millis| Op::Tick { millis }),
         2 => Just(Op::Calm),
     ]
@@ -140,6 +146,12 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     let jobs = prop_oneof![1 => Just(None), 1 => (1..20usize).prop_map(Some)];
     let bytes = prop_oneof![2 => Just(None), 1 => Just(Some(1000)), 1 => Just(Some(100_000))];
     (jobs, bytes).prop_map(|(jobs, bytes)| Bounds { jobs, bytes })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let memory = prop_oneof![Just(None), Just(Some(100))];
+    let cpu = prop_oneof![Just(None), Just(Some(Duration::from_millis(50)))];
+    (memory, cpu).prop_map(|(memory, cpu)| Limits { memory, cpu })
 }
 
 impl Rig {
@@ -189,6 +201,7 @@ impl Rig {
             Op::Settle => self.settle(),
             Op::Die { at, protocol } => self.die(at, protocol),
             Op::Stop { at, stopped } => self.stop(at, stopped),
+            Op::Use { at, memory, millis } => self.use_up(at, memory, Duration::from_millis(millis)),
             Op::Tick { millis } => self.tick(Duration::from_millis(millis)),
             Op::Calm => self.drain(),
         }
@@ -215,9 +228,14 @@ proptest! {
 
     #[test]
     fn every_item_resolves_once_whatever_happens(
-        workers in 1..4usize, recycling in recycling(), bounds in bounds(), up: bool, history in vec(op(), 1..120)
+        workers in 1..4usize,
+        recycling in recycling(),
+        limits in limits(),
+        bounds in bounds(),
+        up: bool,
+        history in vec(op(), 1..120),
     ) {
-        let mut rig = Rig::with(workers, recycling, bounds);
+        let mut rig = Rig::with(workers, recycling, limits, bounds);
         if up {
             rig.raise();
         }

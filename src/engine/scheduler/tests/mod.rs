@@ -11,4 +11,5 @@ mod rig;
 mod room;
 mod rules;
 mod told;
+mod usage;
 mod world;

@@ -15,7 +15,7 @@ fn age(most: Duration) -> Recycling {
 }
 
 fn up(workers: usize, recycling: Recycling) -> Rig {
-    let mut rig = Rig::with(workers, recycling, Bounds::default());
+    let mut rig = Rig::with(workers, recycling, Limits::default(), Bounds::default());
     rig.raise();
     rig
 }

@@ -51,13 +51,13 @@ const BACKOFF: Backoff = Backoff { first: MILLI, longest: Duration::from_millis(
 impl Rig {
     /// With processes that are still to be made.
     pub(super) fn new(workers: usize) -> Rig {
-        Rig::with(workers, Recycling::default(), Bounds::default())
+        Rig::with(workers, Recycling::default(), Limits::default(), Bounds::default())
     }
 
-    /// The same, and they serve only so long, and only so much may wait for them.
-    pub(super) fn with(workers: usize, recycling: Recycling, bounds: Bounds) -> Rig {
+    /// The same, and they serve only so long, and only so much may be used by jobs and wait for them.
+    pub(super) fn with(workers: usize, recycling: Recycling, limits: Limits, bounds: Bounds) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let mut scheduler = Scheduler::new(BACKOFF, recycling);
+        let mut scheduler = Scheduler::new(BACKOFF, recycling, limits);
         let told = events.clone();
         scheduler.listen(Listener::new(move |event| told.lock().unwrap().push(event)));
         let world = World::new();
@@ -366,6 +366,11 @@ impl Rig {
         self.settle();
         self.world.now += time;
         let now = self.world.now;
+        for (at, before) in self.scheduler.whom_to_measure(now, &self.world) {
+            let Some(usage) = self.world.process(at).map(|process| process.usage) else { continue };
+            self.scheduler.measured(at, before, usage, now, &mut self.world);
+            self.check();
+        }
         for at in self.scheduler.overdue(&self.world) {
             self.read(at, usize::MAX, 1000, false);
             self.settle();
@@ -386,6 +391,14 @@ impl Rig {
     pub(super) fn stop(&mut self, at: usize, stopped: bool) {
         if let Some(process) = self.world.process_mut(at) {
             process.stopped = stopped;
+        }
+    }
+
+    /// A worker has so much memory, and has used more processor time.
+    pub(super) fn use_up(&mut self, at: usize, memory: u64, cpu: Duration) {
+        if let Some(process) = self.world.process_mut(at) {
+            process.usage.memory = memory;
+            process.usage.cpu += cpu;
         }
     }
 

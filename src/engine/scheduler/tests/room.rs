@@ -118,7 +118,7 @@ impl Rig {
 }
 
 fn up(workers: usize, jobs: Option<usize>, bytes: Option<usize>) -> Rig {
-    let mut rig = Rig::with(workers, Recycling::default(), Bounds { jobs, bytes });
+    let mut rig = Rig::with(workers, Recycling::default(), Limits::default(), Bounds { jobs, bytes });
     rig.raise();
     rig
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use sidestep_worker::page::SLOTS;
 use sidestep_worker::wire::RunHeader;
 
+use crate::process::Usage;
+
 use super::super::{Down, Effects, Item, Payload, Running, Verdict};
 use super::items::{End, Items, Key};
 
@@ -78,6 +80,9 @@ pub(super) struct Process {
     current: Option<(u32, u32)>,
     /// When that was noted, in a run that is watched.
     since: Instant,
+    /// What it had used by then, and what it uses now.
+    cpu_before: Duration,
+    pub(super) usage: Usage,
     /// It may begin nothing that is watched.
     halted: bool,
     run: Option<Current>,
@@ -104,6 +109,8 @@ impl Process {
             sent: 0,
             current: None,
             since: now,
+            cpu_before: Duration::ZERO,
+            usage: Usage { memory: 1, cpu: Duration::ZERO },
             halted: false,
             run: None,
             unread: VecDeque::new(),
@@ -159,7 +166,7 @@ pub(super) enum Doing {
     Burying(Down, Option<Key>),
     /// A worker is gone, and its page says what it has not done.
     BuryingScribbled,
-    /// This item has run for too long.
+    /// This item has come to a limit.
     Expiring(Option<Key>),
     /// The pool ends.
     Shutting,
@@ -250,6 +257,7 @@ impl World {
         if !run.noted {
             process.current = Some((run.run, run.claimed.start));
             process.since = *now;
+            process.cpu_before = process.usage.cpu;
             if run.watched && process.halted {
                 return false;
             }
@@ -352,7 +360,10 @@ impl Effects<Load, u32> for World {
     }
 
     fn kill(&mut self, slot: usize) {
-        self.live(slot).killed = true;
+        let expiring = matches!(self.doing, Doing::Expiring(Some(_)));
+        let process = self.live(slot);
+        process.killed = true;
+        assert!(process.halted || !expiring, "the next item could begin and be hit");
         if let Doing::Killing(task) = self.doing {
             self.check_kill(slot, task);
         }
@@ -368,7 +379,8 @@ impl Effects<Load, u32> for World {
     fn running(&self, slot: usize) -> Option<Running> {
         let process = self.process(slot)?;
         let (run, item) = process.current?;
-        Some(Running { run, item, age: self.now.saturating_duration_since(process.since) })
+        let age = self.now.saturating_duration_since(process.since);
+        Some(Running { run, item, age, cpu_before: process.cpu_before })
     }
 
     fn halt(&mut self, slot: usize, halt: bool) {
@@ -391,8 +403,14 @@ impl Effects<Load, u32> for World {
                 };
                 assert_eq!(tries, Some(record.failed + 1));
             }
-            (Verdict::TimedOut { .. }, Doing::Expiring(running)) => {
-                assert_eq!(running, Some(key), "an item has run out of time that did not run");
+            (
+                Verdict::TimedOut { .. }
+                | Verdict::MemoryLimit { .. }
+                | Verdict::CpuLimit { .. }
+                | Verdict::Poisoned { .. },
+                Doing::Expiring(running),
+            ) => {
+                assert_eq!(running, Some(key), "an item has come to a limit that did not run");
             }
             (Verdict::Protocol, Doing::Burying(Down::Protocol, _)) => {}
             (Verdict::Lost { .. } | Verdict::Protocol, Doing::BuryingScribbled) => {}
