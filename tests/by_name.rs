@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::{LONG, finish, limited, pool};
 use serde::{Deserialize, Serialize};
 use sidestep::{Failure, JobError, Pool, PoolError, Registry};
@@ -198,20 +196,6 @@ fn a_bad_option_is_an_invalid_call_and_nothing_is_pulled() {
     });
 }
 
-#[test]
-fn options_that_do_not_work_yet_say_so() {
-    limited(|| {
-        let builders = BTreeMap::from([("nice", Pool::builder().nice(1))]);
-        for (option, builder) in builders {
-            match builder.workers(1).build() {
-                Err(PoolError::Config { what }) => assert!(what.contains(option), "{what}"),
-                other => panic!("{option}: {other:?}"),
-            }
-        }
-    });
-}
-
-/// Where nobody can tell what a process uses.
 #[test]
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 fn limits_that_cannot_be_watched_are_refused() {

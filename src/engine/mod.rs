@@ -75,6 +75,9 @@ pub(crate) struct Config {
     pub(crate) backoff: Backoff,
     /// What any job may use.
     pub(crate) limits: Limits,
+    /// Added to this process's own.
+    pub(crate) nice: i32,
+    pub(crate) core_dumps: bool,
     /// How long a worker that is asked to end may take.
     pub(crate) grace: Duration,
     pub(crate) initializer: Option<NamedCall>,

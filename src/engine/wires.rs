@@ -305,6 +305,8 @@ pub(super) fn setup(engine: &Engine, slot: usize, mark: Option<Mark>) -> Setup {
         finalizer: config.finalizer.clone(),
         data_limit: config.limits.memory.map(|limit| limit.saturating_mul(2).saturating_add(DATA)),
         notes_cpu: config.limits.cpu.is_some(),
+        nice: config.nice,
+        core_dumps: config.core_dumps,
         mark,
         marks_stdout: config.plan.stdout == Output::Capture,
         marks_stderr: config.plan.stderr == Output::Capture,

@@ -41,14 +41,14 @@ pub struct Builder {
     terms: Terms,
     backoff: Backoff,
     limits: Limits,
+    nice: i32,
+    core_dumps: bool,
     grace: Duration,
     initializer: Option<Named>,
     finalizer: Option<Named>,
     name: String,
     recycling: Recycling,
     bounds: Bounds,
-    /// Options that this version cannot do.
-    unsupported: Vec<&'static str>,
 }
 
 /// A function of the user's that is called in each worker, or why it cannot be.
@@ -67,13 +67,14 @@ impl Builder {
             terms: Terms::default(),
             backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
             limits: Limits::default(),
+            nice: 0,
+            core_dumps: false,
             grace: Duration::from_secs(1),
             initializer: None,
             finalizer: None,
             name: "pool".into(),
             recycling: Recycling::default(),
             bounds: Bounds::default(),
-            unsupported: Vec::new(),
         }
     }
 
@@ -287,6 +288,20 @@ impl Builder {
         self
     }
 
+    /// Added to the workers' niceness, which is this process's own without it: at 19 they run when nobody else wants the
+    /// processor. Less than 0 takes a privilege; without that [`build`](Self::build) fails with [`PoolError::Initializer`].
+    pub fn nice(mut self, increment: i32) -> Self {
+        self.nice = increment;
+        self
+    }
+
+    /// Whether a worker that crashes may leave a core dump, as far as the hard limit allows. Without it: no, because many
+    /// crashing inputs would fill a disk.
+    pub fn core_dumps(mut self, allow: bool) -> Self {
+        self.core_dumps = allow;
+        self
+    }
+
     /// How long a worker may take to end after SIGTERM, before it is killed. Without it: 1 s. See
     /// [`timeout`](Self::timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -315,9 +330,6 @@ impl Builder {
     pub fn build(self) -> Result<Pool, PoolError> {
         if entry::is_worker_copy() && !entry::is_serving() {
             return Err(PoolError::Nested);
-        }
-        if let Some(option) = self.unsupported.first() {
-            return Err(PoolError::Config { what: format!("{option}: this version cannot do it yet") });
         }
         self.check()?;
         let same_image = self.program == Program::Image;
@@ -349,6 +361,8 @@ impl Builder {
             terms: self.terms,
             backoff: self.backoff,
             limits: self.limits,
+            nice: self.nice,
+            core_dumps: self.core_dumps,
             grace: self.grace,
             initializer: call(self.initializer, "initializer")?,
             finalizer: call(self.finalizer, "finalizer")?,
@@ -388,19 +402,6 @@ impl Builder {
             return Ok(());
         };
         Err(PoolError::Config { what })
-    }
-
-    fn not_yet(mut self, option: &'static str) -> Self {
-        self.unsupported.push(option);
-        self
-    }
-}
-
-/// Options whose names are settled and which [`build`](Builder::build) refuses with [`PoolError::Config`] until they work.
-impl Builder {
-    /// The workers' niceness, added to this process's own. Not yet in this version.
-    pub fn nice(self, _increment: i32) -> Self {
-        self.not_yet("nice")
     }
 }
 

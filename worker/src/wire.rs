@@ -119,6 +119,10 @@ pub struct Setup {
     pub data_limit: Option<u64>,
     /// It is to note the processor time that it has used whenever an item begins that is watched.
     pub notes_cpu: bool,
+    /// Added to its niceness.
+    pub nice: i32,
+    /// A crash may leave a core dump.
+    pub core_dumps: bool,
     /// What to mark in captured outputs, where each job's part of them begins and ends.
     pub mark: Option<Mark>,
     /// Whether stdout is captured.
