@@ -81,6 +81,8 @@
 //! - What stands in `main` before `init` runs in every worker too. So do it after, or in the
 //!   [initializer](Builder::initializer).
 //! - A program built with `panic = "abort"` loses its worker by a panic.
+//! - Limits of memory and processor time are kept from outside: a job may exceed them by what it takes in 10 ms, and the
+//!   programs that it starts do not count.
 //! - Linux is supported. The rest of Unix has a fallback for everything that only Linux has; the tests run it on Linux,
 //!   and nobody has tried it elsewhere.
 //!

@@ -3,8 +3,9 @@
 mod scenario;
 
 use nix::sys::resource::{Resource, getrlimit};
-use scenario::{assert_usable, scenario};
-use sidestep::{Pool, PoolError};
+use scenario::jobs::die;
+use scenario::{assert_usable, dir, scenario};
+use sidestep::{JobError, Pool, PoolError};
 
 sidestep::worker_entry!();
 
@@ -55,6 +56,25 @@ fn core_dumps_are_off_unless_they_are_allowed() {
             let pool = Pool::builder().workers(1).core_dumps(allow).build().unwrap();
             assert_eq!(pool.apply(core_limit, ()), Ok((soft, hard)));
             assert_usable(&pool);
+        }
+    });
+}
+
+#[test]
+fn a_core_dump_that_was_left_is_told() {
+    scenario(|| {
+        let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+        let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+        let can = hard > 0 && pattern.starts_with("core");
+        for allow in [false, true] {
+            let pool = Pool::builder().workers(1).core_dumps(allow).current_dir(dir()).build().unwrap();
+            match pool.apply(die, ("abort".into(),)) {
+                Err(JobError::WorkerLost { hint: Some(hint), .. }) => {
+                    assert!(hint.starts_with("it called abort"), "{hint}");
+                    assert!(!can || hint.contains("core dump") == allow, "{hint}");
+                }
+                other => panic!("{other:?}"),
+            }
         }
     });
 }

@@ -47,7 +47,7 @@ fn devour() {
     let mut all = Vec::new();
     loop {
         all.push(resident(MIB));
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -188,10 +188,10 @@ impl Core {
         if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
-        let reason = self.reason(exit, &tail);
+        let reason = self.reason(&link, exit, &tail);
         let hint = reason.as_ref().map(|reason| words_of(reason, exit));
-        let memory_limit =
-            self.scheduler.memory_limit_near(at).filter(|_| reason.is_some_and(|r| r.may_be_memory()));
+        let of_memory = reason.is_some_and(|reason| reason.may_be_memory());
+        let memory_limit = self.scheduler.memory_limit_near(at).filter(|_| of_memory);
         self.wires.loss = Some(Loss { cause, hint, stderr_tail: tail.clone(), fault, memory_limit });
         self.wires.output = output;
         // The scheduler asks the page of a gone worker what was claimed.
@@ -208,9 +208,10 @@ impl Core {
     }
 
     /// What probably happened to a worker.
-    fn reason(&mut self, exit: Exit, tail: &str) -> Option<Reason> {
-        let killed = matches!(exit, Exit::Signal { signal, .. } if signal == Signal::SIGKILL as i32);
-        let out_of_memory = self.oom_kills.as_mut().filter(|_| killed).map(OomKills::take_one);
+    fn reason(&mut self, link: &Link, exit: Exit, tail: &str) -> Option<Reason> {
+        let killed_by_others = matches!(exit, Exit::Signal { signal, .. } if signal == Signal::SIGKILL as i32)
+            && link.killed.is_none();
+        let out_of_memory = self.oom_kills.as_mut().filter(|_| killed_by_others).map(OomKills::take_one);
         Reason::of(exit, tail, out_of_memory)
     }
 

@@ -222,7 +222,7 @@ impl Builder {
         self
     }
 
-    /// Tries a job again, up to so many times, that panicked, lost its worker or ran out of time. Without it: each job
+    /// Tries a job again, up to so many times, that panicked, lost its worker or came to a limit. Without it: each job
     /// is tried once.
     ///
     /// So what a job has done outside of its process it may do more than once; [`context().id()`](crate::Context::id) is the

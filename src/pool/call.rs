@@ -97,7 +97,7 @@ impl<'p, F> Call<'p, F> {
         self
     }
 
-    /// Tries a job again, up to so many times, that panicked, lost its worker or ran out of time. Without it: the pool's
+    /// Tries a job again, up to so many times, that panicked, lost its worker or came to a limit. Without it: the pool's
     /// [`retries`](crate::Builder::retries), which says how.
     pub fn retries(mut self, retries: u32) -> Self {
         self.terms.retries = retries;

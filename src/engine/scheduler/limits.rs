@@ -91,6 +91,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         (0..self.slots.len()).filter(|at| self.overrun(*at, effects).is_some()).collect()
     }
 
+    /// The limit that a worker's item has come to by now.
     pub(super) fn overrun(&self, at: usize, effects: &impl Effects<P, S>) -> Option<Overrun> {
         let slot = &self.slots[at];
         if slot.doom.is_some() || slot.flight.iter().all(|run| !self.is_limited(run)) {

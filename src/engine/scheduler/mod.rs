@@ -268,6 +268,7 @@ pub(crate) struct Scheduler<P, S> {
     backoff: Backoff,
     /// Runs with a limit were sent since somebody last asked.
     watching: bool,
+    /// What any item may use.
     limits: Limits,
     /// When workers are to be measured next; never while nothing runs.
     next_measure: Option<Instant>,

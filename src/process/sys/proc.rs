@@ -42,7 +42,7 @@ fn resident(statm: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{reap, shell};
+    use super::super::super::testing::{eventually, reap, shell};
     use super::*;
 
     #[test]
@@ -61,6 +61,8 @@ mod tests {
         let gauge = Gauge::open(spawned.child.pid()).unwrap();
         assert!(gauge.read().is_some());
         drop(spawned.jobs);
+        eventually("it is a zombie", || gauge.read().is_none());
+        assert!(Gauge::open(spawned.child.pid()).is_ok(), "a worker that has ended at once is no error");
         reap(&mut spawned.child);
         assert_eq!(gauge.read(), None);
     }
