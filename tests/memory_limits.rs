@@ -71,7 +71,7 @@ fn a_job_that_takes_too_much_memory_ends_and_its_worker_is_replaced() {
         let after = all_up(&pool, 2);
         assert!(!after.contains(&pid) && after.iter().any(|pid| before.contains(pid)));
         let stats = pool.stats();
-        assert_eq!((stats.failed, stats.restarts), (1, 0));
+        assert_eq!((stats.failed, stats.over_memory, stats.restarts), (1, 1, 0));
     });
 }
 

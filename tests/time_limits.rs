@@ -49,7 +49,7 @@ fn an_endless_job_ends_at_its_limit_and_its_worker_is_replaced() {
         let after = all_up(&pool, 2);
         assert!(!after.contains(&pid) && after.iter().any(|pid| before.contains(pid)));
         let stats = pool.stats();
-        assert_eq!((stats.failed, stats.cancelled, stats.restarts), (1, 0, 0));
+        assert_eq!((stats.failed, stats.timed_out, stats.cancelled, stats.restarts), (1, 1, 0, 0));
     });
 }
 

@@ -29,6 +29,14 @@ pub struct Stats {
     pub cancelled: u64,
     /// Attempts after the first.
     pub retried: u64,
+    /// Of those that failed: they ran into their time limit.
+    pub timed_out: u64,
+    /// Of those that failed: their worker had more memory than its limit.
+    pub over_memory: u64,
+    /// Of those that failed: they used more processor time than their limit.
+    pub over_cpu: u64,
+    /// Of those that failed: they had killed too many workers to be tried again.
+    pub poisoned: u64,
     /// Workers that were replaced because they had died.
     pub restarts: u64,
     /// Workers that were replaced because they had served long enough:
@@ -120,6 +128,10 @@ pub(super) fn stats(engine: &Engine) -> Stats {
         failed: counts.failed,
         cancelled: counts.cancelled,
         retried: counts.retried,
+        timed_out: counts.timed_out,
+        over_memory: counts.over_memory,
+        over_cpu: counts.over_cpu,
+        poisoned: counts.poisoned,
         restarts: counts.restarts,
         retired: counts.retired,
         workers: workers.into_iter().map(|view| worker(view, now)).collect(),

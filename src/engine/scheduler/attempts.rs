@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::chance::mix;
-use super::{Answer, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Tried, Verdict};
+use super::{Answer, Counts, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Tried, Verdict};
 
 /// An item that this many workers have died of is not tried again, whatever its retries.
 const POISON: u32 = 3;
@@ -31,6 +31,23 @@ impl Backoff {
         let doubled = self.first.saturating_mul(1 << (tried.attempts - 1).min(30)).min(self.longest);
         let chance = mix(id ^ u64::from(tried.attempts) << 56) as f64 / u64::MAX as f64;
         doubled.mul_f64(1.0 - 0.5 * chance)
+    }
+}
+
+impl Counts {
+    /// An item has ended without a result of its own.
+    fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Cancelled => self.cancelled += 1,
+            _ => self.failed += 1,
+        }
+        match verdict {
+            Verdict::TimedOut { .. } => self.timed_out += 1,
+            Verdict::MemoryLimit { .. } => self.over_memory += 1,
+            Verdict::CpuLimit { .. } => self.over_cpu += 1,
+            Verdict::Poisoned { .. } => self.poisoned += 1,
+            _ => {}
+        }
     }
 }
 
@@ -166,10 +183,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             Verdict::Cancelled => Ending::Cancelled,
             _ => Ending::Failed,
         };
-        match ending {
-            Ending::Cancelled => self.counts.cancelled += 1,
-            _ => self.counts.failed += 1,
-        }
+        self.counts.add(verdict);
         effects.resolve(&self.tasks[task].sink, item, slot, verdict);
         self.listener.tell(|| Event::Ended { id: item.id, count: 1, slot, ending });
     }

@@ -196,6 +196,11 @@ pub(crate) struct Counts {
     pub(crate) running: u64,
     /// Attempts after the first.
     pub(crate) retried: u64,
+    /// Of those that failed.
+    pub(crate) timed_out: u64,
+    pub(crate) over_memory: u64,
+    pub(crate) over_cpu: u64,
+    pub(crate) poisoned: u64,
     pub(crate) restarts: u64,
     pub(crate) retired: u64,
 }
