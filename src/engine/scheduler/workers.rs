@@ -22,9 +22,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         for at in workers..self.slots.len() {
             self.retire(at, now, effects);
         }
-        for at in 0..workers {
-            self.revive(at, now, effects);
-        }
+        self.revive_all(now, effects);
         self.dispatch(now, effects);
     }
 
@@ -45,6 +43,13 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if wanted && matches!(slot.state, State::Vacant) {
             slot.begin(now);
             effects.spawn(at, slot.generation);
+        }
+    }
+
+    /// The same in all slots.
+    fn revive_all(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+        for at in 0..self.target {
+            self.revive(at, now, effects);
         }
     }
 
@@ -123,7 +128,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                 return true;
             }
         }
-        self.revive(at, now, effects);
+        // What has come back from a slot that is one too many is for another, which may have been let go.
+        self.revive_all(now, effects);
         self.dispatch(now, effects);
         self.retire_if_done(now, effects);
         false

@@ -283,3 +283,41 @@ fn items_that_could_not_be_submitted_are_counted() {
     assert_eq!(rig.scheduler.counts().failed, 3);
     rig.finish_all();
 }
+
+/// Closed, with nobody left but a worker that is one too many.
+fn with_one_too_many(submit: impl Fn(&mut Rig)) -> Rig {
+    let mut rig = Rig::up(2);
+    submit(&mut rig);
+    submit(&mut rig);
+    rig.begin(0);
+    rig.begin(1);
+    rig.resize(1);
+    rig.close();
+    rig.serve(0, 1000);
+    rig.die(0, false);
+    assert!(rig.world.spawns.is_empty(), "nothing is left for another one");
+    rig
+}
+
+#[test]
+fn what_comes_back_from_the_last_worker_of_a_closed_pool_finds_another() {
+    let mut rig = with_one_too_many(|rig| {
+        let task = rig.open(0, Some(3), false).unwrap();
+        rig.push(task, 3, 100);
+        rig.finish(task);
+        let at = rig.receivers()[rig.receivers().len() - 1];
+        assert!((0..2).all(|_| rig.world.step(at, 3)));
+    });
+    rig.die(1, false);
+    assert_eq!(rig.scheduler.counts().queued, 2);
+    rig.finish_all();
+}
+
+#[test]
+fn what_is_tried_again_in_a_closed_pool_finds_a_worker() {
+    let mut rig =
+        with_one_too_many(|rig| assert!(rig.submit_on(Terms { limit: None, retries: 1 }, 0).is_some()));
+    rig.die(1, false);
+    assert_eq!(rig.scheduler.counts().retried, 1);
+    rig.finish_all();
+}
