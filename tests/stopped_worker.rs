@@ -56,6 +56,17 @@ fn the_only_worker_is_replaced_when_it_is_stopped_and_gets_a_job() {
 }
 
 #[test]
+fn a_pool_that_sleeps_until_its_workers_are_old_notices_one_that_is_stopped() {
+    scenario(|| {
+        let pool = Pool::builder().workers(1).max_age(Duration::from_secs(3600)).build().unwrap();
+        stop(all_up(&pool, 1)[0]);
+        let handle = pool.apply_async(square, (7,));
+        within(NOTICED, "it is served although nobody waits for it", || handle.ready());
+        assert_eq!(handle.get(), Ok(49));
+    });
+}
+
+#[test]
 fn a_full_queue_passes_stopped_workers_by() {
     scenario(|| {
         let pool = Pool::new(4).unwrap();

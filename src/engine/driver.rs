@@ -11,6 +11,7 @@ use crate::process::{Flow, Interest, Ready};
 
 use super::Engine;
 use super::results::Ends;
+use super::scheduler::LOOK_EVERY;
 use super::sleep::Sleep;
 
 /// A caller who waits polls this long before he sleeps: waking a sleeper takes longer than a short job.
@@ -97,11 +98,12 @@ impl Engine {
 
     /// How long to sleep; notes it, so that whoever changes that wakes the sleeper.
     /// Also tells whether everything is over.
-    fn sleep_time(&self, note: fn(&Sleep, Option<Duration>)) -> (Option<Duration>, bool) {
+    fn sleep_time(&self, note: fn(&Sleep, Instant, Option<Duration>)) -> (Option<Duration>, bool) {
         let mut guard = self.core();
         let core = &mut *guard;
-        let time = core.scheduler.next_look(Instant::now(), &core.wires);
-        note(&self.sleep, time);
+        let now = Instant::now();
+        let time = core.scheduler.next_look(now, &core.wires);
+        note(&self.sleep, now, time);
         (time, core.finished)
     }
 
@@ -138,10 +140,11 @@ impl Engine {
         let (work, wake) = {
             let mut guard = self.core();
             let core = &mut *guard;
-            let look = core.scheduler.next_look(Instant::now(), &core.wires);
+            let now = Instant::now();
+            let look = core.scheduler.next_look(now, &core.wires);
             // The bell that tells the thread of the end may have rung here.
-            let wake = self.sleep.hand_over(look) || core.finished && self.sleep.thread_sleeps();
-            (look.is_some(), wake)
+            let wake = self.sleep.hand_over(now, look) || core.finished && self.sleep.thread_sleeps();
+            (look.is_some_and(|look| look <= LOOK_EVERY), wake)
         };
         if wake {
             self.poller.wake();

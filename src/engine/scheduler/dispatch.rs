@@ -7,7 +7,7 @@ use sidestep_worker::wire::RunHeader;
 
 use super::sizing::{self, AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG};
 use super::slot::{Run, State};
-use super::{Effects, Event, Lot, Payload, Scheduler, Terms, UNCLAIMED};
+use super::{Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
 const WORTH_MOVING: u64 = 200_000;
@@ -15,8 +15,6 @@ const WORTH_MOVING: u64 = 200_000;
 const STALE: Duration = Duration::from_millis(1);
 /// How often idle workers look for such work.
 const LEVEL_EVERY: Duration = Duration::from_millis(2);
-/// How often everything else is looked at while anything is under way.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
     pub(super) fn enqueue_back(&mut self, lot: Lot<P>) {

@@ -51,6 +51,8 @@ pub(super) use workers::STORM;
 
 /// A worker that has not claimed what it was sent after this long is looked at.
 pub(crate) const UNCLAIMED: Duration = Duration::from_millis(500);
+/// How often everything that has no time of its own is looked at while anything is under way.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What the scheduler asks of the world. Answers about claims come from the page that a worker shares.
 pub(crate) trait Effects<P, S> {
