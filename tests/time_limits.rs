@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use scenario::jobs::{arrive, hold, spin, square};
 use scenario::{Gate, all_up, assert_usable, dir, eventually, is_alive, scenario};
-use sidestep::{JobError, JobHandle, Output, Pool, PoolError};
+use serde::{Deserialize, Deserializer, Serialize};
+use sidestep::{Bytes, JobError, JobHandle, Output, Pool, PoolError};
 
 sidestep::worker_entry!();
 
@@ -220,6 +221,48 @@ fn many_short_items_under_a_limit_all_pass() {
     scenario(|| {
         let pool = Pool::builder().workers(2).timeout(LIMIT * 10).build().unwrap();
         assert_eq!(pool.map(square, 0..10_000), Ok((0..10_000).map(|n| n * n).collect()));
+    });
+}
+
+/// More bytes than a pipe holds and one who reads takes at a time.
+const MUCH: usize = 4 << 20;
+
+/// Whoever reads it is held at a gate.
+#[derive(Debug, PartialEq, Serialize)]
+struct Held(String);
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Held, D::Error> {
+        let gate = String::deserialize(deserializer)?;
+        hold(gate.clone());
+        Ok(Held(gate))
+    }
+}
+
+#[sidestep::job]
+fn give(gate: String) -> Held {
+    Held(gate)
+}
+
+#[sidestep::job]
+fn arrive_with_much(gate: String) -> Bytes {
+    arrive(&gate);
+    vec![1; MUCH].into()
+}
+
+#[test]
+fn time_in_which_nobody_reads_its_result_does_not_count() {
+    scenario(|| {
+        let pool = strict(2);
+        let (reader, gate) = (Gate::new("reader"), Gate::new("gate"));
+        let held = pool.apply_async(give, (reader.arg(),));
+        reader.wait_for(1);
+        let much = pool.apply_async(arrive_with_much, (gate.arg(),));
+        gate.wait_for(1);
+        std::thread::sleep(LIMIT * 2);
+        reader.open();
+        assert_eq!(much.get().map(|bytes| bytes.len()), Ok(MUCH));
+        assert_eq!(held.get(), Ok(Held(reader.arg())));
     });
 }
 

@@ -6,9 +6,11 @@
 //!   items, the parent lowers `end` to take items back, each by compare-and-swap on the one word. So an item
 //!   is either run or withdrawn, never both.
 //! - `current` names the item that is running. A worker that dies is charged with that one, or with none.
-//! - `begun` says since when, in a run that is watched, and `cpu_before` what processor time the worker had used by then. Before each item of such a run the worker notes it and then
-//!   looks at `halt`; the parent raises `halt` and then looks at `current`. So one of them sees the other, and a worker
-//!   that is to die for one item never begins another.
+//! - `begun` says since when, in a run that is watched, or that nothing of one runs; `cpu_before` says what processor time
+//!   the worker had used by then. Before each item of such a run the worker notes it and then looks at `halt`; the
+//!   parent raises `halt` and then looks at `current`. So one of them sees the other, and a worker that is to die for one
+//!   item never begins another. It claims nothing more either before it has noted the item's end, so that a clock never
+//!   runs for an item that is over.
 //! - Results are put into the out-buffer and become valid by raising `committed`, a position in the stream of all
 //!   bytes that the worker ever sends. Whatever the worker had not written to the pipe when it died, the parent
 //!   takes from here: the bytes from the position where its own reading ended.
@@ -78,7 +80,7 @@ struct Control {
     consumed: AtomicU32,
     /// Worker: the item that runs, as run number and index, or [`NOTHING`].
     current: AtomicU64,
-    /// Worker: when that item began, by [`clock::now`]; only if its run is watched.
+    /// Worker: when that item began, by [`clock::now`], or [`NEVER`]; only if its run is watched.
     begun: AtomicU64,
     /// Worker: nanoseconds of processor time that it had used by then; 0 if nobody wants to know.
     cpu_before: AtomicU64,
@@ -92,6 +94,7 @@ struct Control {
 
 const _: () = assert!(size_of::<Control>() <= CONTROL);
 const NOTHING: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
 
 /// One side's view of the mapping.
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Page {
         let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file)? };
         let control = page.control();
         control.current.store(NOTHING, Ordering::Relaxed);
+        control.begun.store(NEVER, Ordering::Relaxed);
         control.parent.store(parent, Ordering::Relaxed);
         control.protocol.store(PROTOCOL, Ordering::Relaxed);
         control.magic.store(MAGIC, Ordering::Release);
@@ -231,10 +235,18 @@ impl Page {
 
     /// Worker: the same in a run that is watched. `false` if the item may not begin now.
     pub fn begin_watched(&self, run: u32, item: u32, cpu_before: u64) -> bool {
-        self.control().begun.store(clock::now(), Ordering::Relaxed);
         self.control().cpu_before.store(cpu_before, Ordering::Relaxed);
         self.control().current.store((run as u64) << 32 | item as u64, Ordering::SeqCst);
-        self.control().halt.load(Ordering::SeqCst) == 0
+        let begins = self.control().halt.load(Ordering::SeqCst) == 0;
+        if begins {
+            self.control().begun.store(clock::now(), Ordering::Release);
+        }
+        begins
+    }
+
+    /// Worker: the item has ended, be its result sent or not.
+    pub fn end_watched(&self) {
+        self.control().begun.store(NEVER, Ordering::Release);
     }
 
     /// Parent: has the worker begin nothing more that is watched, or takes that back. An item that
@@ -243,17 +255,16 @@ impl Page {
         self.control().halt.store(halt as u32, Ordering::SeqCst);
     }
 
-    /// Parent: the item of a watched run that the worker ran last.
+    /// Parent: the item of a watched run that the worker is in; `None` between two of them.
     pub fn running(&self) -> Option<Begun> {
         let control = self.control();
-        // The next item's begin stands here before its number does: then this one seems to have taken less, which harms
-        // nobody.
+        // The next item's begin may stand here by now: then this one seems to have taken less, which harms nobody.
         let current = control.current.load(Ordering::SeqCst);
         let begun = control.begun.load(Ordering::Acquire);
         let cpu_before = control.cpu_before.load(Ordering::Acquire);
         let age = clock::now().saturating_sub(begun);
         let (run, item) = ((current >> 32) as u32, current as u32);
-        (current != NOTHING).then_some(Begun { run, item, age, cpu_before })
+        (current != NOTHING && begun != NEVER).then_some(Begun { run, item, age, cpu_before })
     }
 
     /// Parent: the item that the worker ran last, as run number and index.

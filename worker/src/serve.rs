@@ -190,6 +190,9 @@ impl Server {
         self.result.clear();
         let (table, result) = (self.table, &mut self.result);
         let outcome = panics::catch(|| table.serve(header.job, header.encoding, args, result));
+        if header.watched {
+            self.link.page.end_watched();
+        }
         context::set(None);
         self.link.check_fork();
         if !one_of_many {

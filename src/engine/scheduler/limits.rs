@@ -29,13 +29,6 @@ impl Running {
     }
 }
 
-impl<P: Payload> Run<P> {
-    /// Whether that is an item of it, and is not answered.
-    fn is_in(&self, running: Running) -> bool {
-        running.run == self.number && (self.answered..self.lot.count).contains(&running.item)
-    }
-}
-
 /// Why a worker was killed, or asked to end, in the middle of an item.
 #[derive(Debug)]
 pub(super) enum Doom<P> {
@@ -93,17 +86,26 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// The limit that a worker's item has come to by now.
     pub(super) fn overrun(&self, at: usize, effects: &impl Effects<P, S>) -> Option<Overrun> {
+        let (place, running) = self.limited_item(at, effects)?;
+        let (slot, run) = (&self.slots[at], &self.slots[at].flight[place]);
+        let used_up = slot.measured.as_ref().and_then(|measured| self.limits.exceeded(measured, running));
+        let too_long =
+            run.limit.filter(|limit| running.age >= *limit).map(|limit| Verdict::TimedOut { limit });
+        Some(Overrun { place, item: running.item, verdict: used_up.or(too_long)? })
+    }
+
+    /// The item that a worker is in, if it is limited, and the place in flight of its run. What the page says is believed
+    /// as far as it can be: only what was claimed and is not answered can run.
+    fn limited_item(&self, at: usize, effects: &impl Effects<P, S>) -> Option<(usize, Running)> {
         let slot = &self.slots[at];
         if slot.doom.is_some() || slot.flight.iter().all(|run| !self.is_limited(run)) {
             return None;
         }
         let running = effects.running(at)?;
-        let place = slot.flight.iter().position(|run| run.is_in(running))?;
+        let place = slot.flight.iter().position(|run| run.number == running.run)?;
         let run = &slot.flight[place];
-        let used_up = slot.measured.as_ref().and_then(|measured| self.limits.exceeded(measured, running));
-        let too_long =
-            run.limit.filter(|limit| running.age >= *limit).map(|limit| Verdict::TimedOut { limit });
-        Some(Overrun { place, item: running.item, verdict: used_up.or(too_long)? })
+        let begun = run.answered..run.lot.count.min(effects.claimed(at, run.number));
+        begun.contains(&running.item).then_some((place, running))
     }
 
     fn is_limited(&self, run: &Run<P>) -> bool {
@@ -157,13 +159,12 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     pub(super) fn next_limit(&self, effects: &impl Effects<P, S>) -> Option<Duration> {
         let busy = self.slots.iter().enumerate().filter(|(_, slot)| slot.doom.is_none());
         busy.filter_map(|(at, slot)| {
-            let shortest = slot.flight.iter().filter_map(|run| run.limit).min()?;
-            let running = effects.running(at).and_then(|running| {
-                let run = slot.flight.iter().find(|run| run.is_in(running))?;
-                Some(run.limit?.saturating_sub(running.age))
-            });
             // Whatever begins from now on.
-            Some(running.map_or(shortest, |left| left.min(shortest)))
+            let shortest = slot.flight.iter().filter_map(|run| run.limit).min()?;
+            let item = self.limited_item(at, effects);
+            let left =
+                item.and_then(|(place, item)| Some(slot.flight[place].limit?.saturating_sub(item.age)));
+            Some(left.map_or(shortest, |left| left.min(shortest)))
         })
         .min()
     }

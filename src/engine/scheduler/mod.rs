@@ -72,7 +72,7 @@ pub(crate) trait Effects<P, S> {
     fn kill(&mut self, slot: usize);
     /// Ask the worker and its group to end, and kill them after the grace.
     fn stop(&mut self, slot: usize);
-    /// The item of a watched run that the worker is in, or was in last.
+    /// The item of a watched run that the worker is in.
     fn running(&self, slot: usize) -> Option<Running>;
     /// Have the worker begin nothing more that is watched, or take that back.
     fn halt(&mut self, slot: usize, halt: bool);

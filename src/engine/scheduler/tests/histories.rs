@@ -87,6 +87,7 @@ enum Op {
     },
     Tick {
         millis: u64,
+        results: usize,
     },
     /// A moment in which nothing goes wrong.
     Calm,
@@ -104,6 +105,8 @@ fn op() -> impl Strategy<Value = Op> {
         prop_oneof![3 => Just(None), 1 => (1..200u64).prop_map(|limit| Some(Duration::from_millis(limit)))];
     let retries = prop_oneof![2 => Just(0), 1 => 1..5u32];
     let terms = (limit, retries).prop_map(|(limit, retries)| Terms { limit, retries });
+    let millis = prop_oneof![0..5u64, Just(50), Just(500), Just(5000)];
+    let results = prop_oneof![Just(0), Just(1), Just(usize::MAX)];
     prop_oneof![
         20 => (terms.clone(), 0..3u32).prop_map(|(terms, job)| Op::Submit { terms, job }),
         10 => size.clone().prop_map(|size| Op::Ask { size }),
@@ -128,7 +131,7 @@ fn op() -> impl Strategy<Value = Op> {
         10 => (at.clone(), prop::bool::weighted(0.2)).prop_map(|(at, protocol)| Op::Die { at, protocol }),
         5 => (at.clone(), any::<bool>()).prop_map(|(at, stopped)| Op::Stop { at, stopped }),
         5 => (at, 0..130u64, 0..30u64).prop_map(|(at, memory, millis)| Op::Use { at, memory, millis }),
-        12 => prop_oneof![0..5u64, Just(50), Just(500), Just(5000)].prop_map(|millis| Op::Tick { millis }),
+        12 => (millis, results).prop_map(|(millis, results)| Op::Tick { millis, results }),
         2 => Just(Op::Calm),
     ]
 }
@@ -202,7 +205,7 @@ impl Rig {
             Op::Die { at, protocol } => self.die(at, protocol),
             Op::Stop { at, stopped } => self.stop(at, stopped),
             Op::Use { at, memory, millis } => self.use_up(at, memory, Duration::from_millis(millis)),
-            Op::Tick { millis } => self.tick(Duration::from_millis(millis)),
+            Op::Tick { millis, results } => self.tick_with(Duration::from_millis(millis), results),
             Op::Calm => self.drain(),
         }
     }

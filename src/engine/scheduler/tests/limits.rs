@@ -61,13 +61,29 @@ fn somebody_looks_when_the_limit_comes() {
 }
 
 #[test]
-fn an_item_that_ends_at_the_last_moment_has_ended() {
+fn an_item_that_has_ended_is_not_overdue_however_late_its_result_is_read() {
     let mut rig = Rig::up(1);
-    let task = rig.in_the_second_of(2, NO_RETRY);
+    let task = rig.in_the_second_of(2, RETRIES);
     rig.world.step(0, 1);
-    rig.tick(LIMIT * 2);
-    assert_eq!(rig.end(task, 1), ANSWERED);
+    rig.tick_with(LIMIT * 2, 0);
     assert!(!rig.asked(0));
+    rig.serve(0, 1000);
+    assert_eq!((rig.end(task, 0), rig.end(task, 1)), (ANSWERED, ANSWERED));
+    rig.finish_all();
+}
+
+#[test]
+fn what_a_worker_begins_after_an_item_that_has_ended_is_not_hit_by_its_limit() {
+    let mut rig = Rig::up(1);
+    let timed = rig.submit_on(NO_RETRY, 0).unwrap();
+    rig.begin(0);
+    let other = rig.submit(1).unwrap();
+    // It ends, and the worker has claimed the next one and not noted it.
+    (0..4).for_each(|_| assert!(rig.world.step(0, 1)));
+    rig.tick_with(LIMIT * 2, 0);
+    rig.work(0);
+    rig.serve(0, 1000);
+    assert_eq!((rig.end(timed, 0), rig.end(other, 0)), (ANSWERED, ANSWERED));
     rig.finish_all();
 }
 

@@ -363,6 +363,11 @@ impl Rig {
 
     /// Time passes, and the engine looks at it.
     pub(super) fn tick(&mut self, time: Duration) {
+        self.tick_with(time, usize::MAX);
+    }
+
+    /// The same, and of what a worker that seems late has answered no more than so much comes in one go.
+    pub(super) fn tick_with(&mut self, time: Duration, results: usize) {
         self.settle();
         self.world.now += time;
         let now = self.world.now;
@@ -372,7 +377,7 @@ impl Rig {
             self.check();
         }
         for at in self.scheduler.overdue(&self.world) {
-            self.read(at, usize::MAX, 1000, false);
+            self.read(at, results, 1000, false);
             self.settle();
             self.world.doing = Doing::Expiring(self.world.process(at).and_then(Process::runs));
             self.scheduler.expire(at, now, &mut self.world);

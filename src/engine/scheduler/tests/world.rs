@@ -379,6 +379,7 @@ impl Effects<Load, u32> for World {
     fn running(&self, slot: usize) -> Option<Running> {
         let process = self.process(slot)?;
         let (run, item) = process.current?;
+        process.runs()?;
         let age = self.now.saturating_duration_since(process.since);
         Some(Running { run, item, age, cpu_before: process.cpu_before })
     }
