@@ -161,6 +161,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     ) -> bool {
         let mut dropped = 0;
         let slot = &mut self.slots[at];
+        if slot.doom.is_some() {
+            // Everything unclaimed was taken back, and what the page says now would touch what was charged.
+            return false;
+        }
         for run in 0..slot.flight.len() {
             if slot.flight[run].lot.task == task {
                 let count = effects.withdraw(at, slot.flight[run].number, u32::MAX);

@@ -88,6 +88,19 @@ fn what_a_worker_begins_after_an_item_that_has_ended_is_not_hit_by_its_limit() {
 }
 
 #[test]
+fn a_page_written_over_after_the_charge_changes_no_count() {
+    let mut rig = Rig::up(1);
+    let task = rig.in_the_second_of(2, NO_RETRY);
+    rig.tick(LIMIT);
+    rig.world.process_mut(0).unwrap().scribble_claims();
+    rig.withdraw(task, false);
+    let counts = rig.scheduler.counts();
+    assert_eq!((counts.done, counts.failed, counts.cancelled), (1, 1, 0));
+    rig.die(0, false);
+    rig.finish_all();
+}
+
+#[test]
 fn the_next_item_does_not_begin_in_a_worker_that_is_to_end() {
     let mut rig = Rig::up(1);
     let task = rig.open_on(NO_RETRY, 0, Some(3), false).unwrap();

@@ -129,6 +129,11 @@ impl Process {
         claim
     }
 
+    /// A job has written over what its worker has claimed.
+    pub(super) fn scribble_claims(&mut self) {
+        self.page.iter_mut().flatten().for_each(|claim| claim.claimed = 0);
+    }
+
     fn claim_mut(&mut self, run: u32) -> &mut Claim {
         self.claim(run);
         self.page[run as usize % SLOTS].as_mut().unwrap()
