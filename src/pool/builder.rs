@@ -251,9 +251,10 @@ impl Builder {
     /// [`JobError::Poisoned`](crate::JobError::Poisoned). A worker that is found to have too much when no job is to blame is
     /// replaced, and nobody pays.
     ///
-    /// Between two measurements a job may exceed the limit by what it can touch in that time: about 50 MiB with one thread on
-    /// usual machines, more on a machine that is too busy to measure in time. As a last barrier the system refuses the worker
-    /// more than twice the limit and 1 GiB of private memory, be it in use or only reserved; then an allocation fails.
+    /// Between two measurements a job may exceed the limit by what it can touch in that time: some tens of MiB with one
+    /// thread on usual machines, more on a machine that is too busy to measure in time. As a last barrier the system refuses
+    /// the worker more than twice the limit and 1 GiB of private memory, be it in use or only reserved; then an allocation
+    /// fails.
     ///
     /// ```no_run
     /// # fn parse(path: String) -> u64 { 0 }
