@@ -4,6 +4,7 @@ mod scenario;
 mod stress {
     pub(crate) mod log;
     pub(crate) mod random;
+    pub(crate) mod tried;
     pub(crate) mod watch;
 }
 
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use scenario::{assert_all_over, assert_conserves, race_time, scenario};
-use sidestep::{JobError, Pool, WorkerState, as_completed};
+use sidestep::{Builder, JobError, Pool, WorkerState, as_completed};
 use stress::log::{Log, note};
 use stress::random::Random;
+use stress::tried::tried;
 use stress::watch::{block_on, step};
 
 sidestep::worker_entry!();
@@ -42,7 +44,8 @@ fn work_one(ticket: u64) -> u64 {
 #[test]
 fn callers_race_on_one_pool_whose_workers_are_killed_and_stopped() {
     scenario(|| {
-        let pool = Arc::new(Pool::builder().workers(4).stderr(sidestep::Output::Null).build().unwrap());
+        let pool = bounded(4, &mut Random::new(7)).queue_limit(60).max_jobs_per_worker(300);
+        let pool = Arc::new(pool.max_age(Duration::from_millis(400)).build().unwrap());
         let (log, over) = (Arc::new(Log::default()), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for seed in 0..6 {
@@ -138,11 +141,33 @@ fn a_kill_in_any_microsecond_of_a_mixed_run_costs_one_job_at_most() {
     });
 }
 
+/// A pool with little patience, and with limits or without.
+fn bounded(workers: usize, random: &mut Random) -> Builder {
+    let mut pool = Pool::builder()
+        .workers(workers)
+        .grace(Duration::from_millis(20))
+        .retry_delay(Duration::from_millis(1), Duration::from_millis(20))
+        .stderr(sidestep::Output::Null);
+    if random.below(2) == 0 {
+        pool = pool.queue_limit(1 + random.below(50) as usize);
+    }
+    if random.below(2) == 0 {
+        pool = pool.queue_bytes(1 + random.below(3000) as usize);
+    }
+    if random.below(2) == 0 {
+        pool = pool.max_jobs_per_worker(1 + random.below(40));
+    }
+    if random.below(2) == 0 {
+        pool = pool.max_age(Duration::from_millis(1 + random.below(30)));
+    }
+    pool
+}
+
 /// One thing that a caller does.
 fn caller(pool: &Pool, log: &Log, random: &mut Random) {
     let micros = random.pick(&[0, 0, 0, 300, 1000, 5000, 20_000]);
     let deadly = random.below(100) == 0;
-    match random.below(10) {
+    match random.below(14) {
         0 => {
             let ticket = log.ticket();
             step("apply");
@@ -223,6 +248,7 @@ fn caller(pool: &Pool, log: &Log, random: &mut Random) {
                 Err(error) => log.one_of_many(&tickets, &error),
             }
         }
+        10.. => tried(pool, log, random),
         _ => {
             let ticket = log.ticket();
             let handle = Arc::new(pool.apply_async(work, (ticket, micros * 10, deadly)));
@@ -271,8 +297,8 @@ fn murderer(pool: &Pool, over: &AtomicBool) {
 /// A pool that ends while it is used.
 fn come_and_go(log: &Arc<Log>, random: &mut Random) {
     step("build");
-    let pool = Pool::builder().workers(1 + random.below(3) as usize).stderr(sidestep::Output::Null).build();
-    let pool = Arc::new(pool.unwrap());
+    let workers = 1 + random.below(3) as usize;
+    let pool = Arc::new(bounded(workers, random).build().unwrap());
     let users: Vec<_> = (0..2)
         .map(|_| {
             let (pool, log, mut random) = (pool.clone(), log.clone(), random.fork());
