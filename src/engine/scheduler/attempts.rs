@@ -8,6 +8,8 @@ use super::{Answer, Counts, Effects, Ending, Event, Item, Lot, Payload, Phase, S
 
 /// An item that this many workers have died of is not tried again, whatever its retries.
 const POISON: u32 = 3;
+/// No pause is longer, so that its end is a moment that the clock knows.
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// What an item may take, and how often it is tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,7 +30,8 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Chance comes from the item's id, so that the same history makes the same pauses.
     fn pause(self, id: u64, tried: Tried) -> Duration {
-        let doubled = self.first.saturating_mul(1 << (tried.attempts - 1).min(30)).min(self.longest);
+        let longest = self.longest.min(CENTURY);
+        let doubled = self.first.saturating_mul(1 << (tried.attempts - 1).min(30)).min(longest);
         let chance = mix(id ^ u64::from(tried.attempts) << 56) as f64 / u64::MAX as f64;
         doubled.mul_f64(1.0 - 0.5 * chance)
     }
@@ -203,6 +206,8 @@ mod tests {
                 assert!((whole / 2..=whole).contains(&pause), "{pause} of {whole} ms in attempt {attempts}");
             }
         }
+        let endless = Backoff { first: Duration::MAX, longest: Duration::MAX };
+        assert!(endless.pause(1, Tried { attempts: 40, deaths: 0 }) >= CENTURY / 2);
         let pauses = [1, 2, 3].map(|id| backoff.pause(id, Tried { attempts: 1, deaths: 0 }));
         assert!(pauses[0] != pauses[1] && pauses[1] != pauses[2]);
     }
