@@ -59,17 +59,28 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The life of a pool: callers and a killer at work for a while, and one of its ends.
+/// The life of a pool, with limits or without: callers and a killer at work for a while, and one of its ends.
 fn one_pool(random: &mut Random, ledger: &Ledger, table: &Table) {
-    let pool = Pool::builder()
+    let mut pool = Pool::builder()
         .workers(1 + random.below(4) as usize)
         .timeout(Duration::from_millis(150))
         .grace(Duration::from_millis(50))
         .retries(random.below(3) as u32)
         .retry_delay(Duration::from_millis(1), Duration::from_millis(20))
-        .stderr(Output::Null)
-        .build()
-        .expect("a pool");
+        .stderr(Output::Null);
+    if random.below(2) == 0 {
+        pool = pool.queue_limit(1 + random.below(100) as usize);
+    }
+    if random.below(2) == 0 {
+        pool = pool.queue_bytes(1 + random.below(10_000) as usize);
+    }
+    if random.below(2) == 0 {
+        pool = pool.max_jobs_per_worker(50 + random.below(200));
+    }
+    if random.below(2) == 0 {
+        pool = pool.max_age(Duration::from_millis(20 + random.below(500)));
+    }
+    let pool = pool.build().expect("a pool");
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
