@@ -202,7 +202,7 @@ fn limits_that_cannot_be_watched_are_refused() {
     limited(|| {
         for (option, builder) in [
             ("memory_limit", Pool::builder().memory_limit(1 << 30)),
-            ("cpu_limit", Pool::builder().cpu_limit(Duration::from_secs(1))),
+            ("cpu_limit", Pool::builder().cpu_limit(std::time::Duration::from_secs(1))),
         ] {
             match builder.workers(1).build() {
                 Err(PoolError::Config { what }) => assert!(what.contains(option), "{what}"),

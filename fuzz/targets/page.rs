@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use sidestep_worker::frame::Assembler;
-use sidestep_worker::page::{MAX_RUN, OUT, PAGE, Page};
+use sidestep_worker::page::{Begun, MAX_RUN, OUT, PAGE, Page};
 
 struct Shared {
     file: File,
@@ -36,7 +36,7 @@ fuzz_target!(|input: (u32, u64, u16, &[u8], &[u8])| {
     file.write_all_at(&out[..fits], place).expect("a page can be written");
 
     let _ = (page.consumed(), page.current(), page.last_words(), page.asked_to_stop(), page.parent());
-    if let Some((run, item, _age)) = page.running() {
+    if let Some(Begun { run, item, .. }) = page.running() {
         assert_eq!(page.current(), Some((run, item)));
     }
     assert!(page.claimed(run).is_none_or(|claimed| claimed <= MAX_RUN));
