@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
@@ -77,6 +77,9 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
 #[test]
 fn a_signal_ends_the_run_and_is_passed_on() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // Whoever started these tests in the background may ignore it, and the command would too.
+        // SAFETY: the default action runs no code of this process.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let started = fifo(&folder, "started");
         let line = format!("echo > {}; exec sleep 100 #", started.display());
