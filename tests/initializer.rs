@@ -173,6 +173,8 @@ fn one_that_ends_its_process_or_hangs_in_replacements_breaks_the_pool_after_five
 fn a_job_is_no_less_a_job_for_being_an_initializer() {
     scenario(|| {
         let pool = told("go on").build().unwrap();
+        // Before the second worker is told something else.
+        all_up(&pool, 2);
         assert!(pool.apply(do_as_told, (tell("go on"),)).unwrap().is_ok());
         assert!(pool.apply(do_as_told, (tell("err"),)).unwrap().is_err());
     });
