@@ -120,16 +120,9 @@ struct Census {
 
 impl Census {
     fn take() -> Census {
-        let children = fs::read_to_string("/proc/self/task")
-            .ok()
-            .into_iter()
-            .chain(
-                fs::read_dir("/proc/self/task")
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                    .filter_map(|task| fs::read_to_string(task.path().join("children")).ok()),
-            )
+        let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let children = threads
+            .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
             .map(|pids| pids.split_whitespace().count())
             .sum();
         let descriptors = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);

@@ -110,8 +110,8 @@ impl Builder {
     /// of its own.
     ///
     /// In `map` and its kind each item counts. The worker ends in good order, after its finalizer, and the next one starts
-    /// in its place once it is gone. With 10 or more a worker is replaced up to a tenth earlier, and no two at the same
-    /// count, so that workers that started together are not all replaced together. 0 makes [`build`](Self::build) fail
+    /// in its place once it is gone. With 10 or more a worker is replaced up to a tenth earlier, each at a count of its
+    /// own choice, so that workers that started together are not all replaced together. 0 makes [`build`](Self::build) fail
     /// with [`PoolError::Config`].
     ///
     /// ```no_run

@@ -30,8 +30,9 @@ impl Context {
         self.slot as usize
     }
 
-    /// Whether the pool asks the job to stop, because it was cancelled or the pool is ending. A job that looks at
-    /// it from time to time can end in good order; one that does not is killed after the grace.
+    /// Whether the pool asks the job to stop, because it has come to its limit of time or processor time. A job that
+    /// handles SIGTERM, which would end it else, and looks at this from time to time can end in good order; one that does
+    /// not is killed after the grace. What is cancelled, and what runs when the pool ends, is killed without being asked.
     pub fn stop_requested(&self) -> bool {
         Link::get().is_some_and(|link| link.page.asked_to_stop())
     }

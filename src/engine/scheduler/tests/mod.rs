@@ -2,6 +2,7 @@
 
 mod checks;
 mod deaths;
+mod ending;
 mod histories;
 mod items;
 mod life;
