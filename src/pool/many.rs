@@ -57,7 +57,7 @@ impl<R> MapHandle<R> {
     /// Whether every job gave a result: `None` while it is not done.
     pub fn successful(&self) -> Option<bool> {
         match &self.results.state().stage {
-            Stage::Filling => None,
+            Stage::Filling | Stage::Known(_) => None,
             Stage::Ready(results) => Some(results.is_ok()),
             Stage::Taken(ok) => Some(*ok),
         }
@@ -110,7 +110,7 @@ impl<R> Future for MapHandle<R> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.results.state();
-        if matches!(state.stage, Stage::Filling) {
+        if matches!(state.stage, Stage::Filling | Stage::Known(_)) {
             let before = state.waker.replace(context.waker().clone());
             // A waker's end may be that of its whole task: not with the lock held.
             drop(state);
@@ -150,6 +150,8 @@ struct State<R> {
 
 enum Stage<R> {
     Filling,
+    /// It is an error, and what has not begun is about to be withdrawn: nobody has seen it, nothing else replaces it.
+    Known(JobError),
     Ready(Result<Vec<R>, JobError>),
     Taken(bool),
 }
@@ -174,15 +176,25 @@ impl<R> State<R> {
         }
     }
 
-    /// The outcome of the whole, once it is known.
-    fn outcome(&mut self) -> Option<Result<Vec<R>, JobError>> {
-        if let Some((index, error)) = &self.error
-            && *index <= self.known
-        {
-            return Some(Err(error.clone()));
+    /// Settles the outcome of the whole, if it is known by now and was not before.
+    fn decide(&mut self) -> bool {
+        if !matches!(self.stage, Stage::Filling) {
+            return false;
         }
-        (self.total == Some(self.known))
-            .then(|| Ok(std::mem::take(&mut self.values).into_iter().flatten().collect()))
+        if let Some((_, error)) = self.error.take_if(|(index, _)| *index <= self.known) {
+            self.stage = Stage::Known(error);
+        } else if self.total == Some(self.known) {
+            self.stage = Stage::Ready(Ok(std::mem::take(&mut self.values).into_iter().flatten().collect()));
+        }
+        !matches!(self.stage, Stage::Filling)
+    }
+
+    /// An error may be seen from now on.
+    fn show(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Filling) {
+            Stage::Known(error) => Stage::Ready(Err(error)),
+            other => other,
+        };
     }
 }
 
@@ -238,23 +250,19 @@ impl<R> Results<R> {
         true
     }
 
-    /// Shows the outcome if it is known. If it is an error, the rest is withdrawn first.
+    /// Shows the outcome if it is known. If it is an error, the rest is withdrawn first: whoever sees the error may rely
+    /// on it that nothing more begins.
     fn settle(&self) {
         let mut state = self.state();
-        if !matches!(state.stage, Stage::Filling) {
+        if !state.decide() {
             return;
         }
-        let Some(outcome) = state.outcome() else { return };
-        if outcome.is_err() {
-            // Whoever sees the error may rely on it that nothing more begins.
+        if matches!(state.stage, Stage::Known(_)) {
             drop(state);
             self.withdraw(false);
             state = self.state();
-            if !matches!(state.stage, Stage::Filling) {
-                return;
-            }
         }
-        state.stage = Stage::Ready(outcome);
+        state.show();
         self.announce(state);
     }
 
@@ -289,7 +297,10 @@ impl<R> Results<R> {
                 state.stage = Stage::Taken(ok);
                 Err(JobError::Taken)
             }
-            Stage::Filling => Err(JobError::StillRunning),
+            unready => {
+                state.stage = unready;
+                Err(JobError::StillRunning)
+            }
         }
     }
 }
@@ -335,5 +346,28 @@ impl<R: Send + 'static> Sink for Results<R> {
 
     fn job(&self) -> &str {
         &self.job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_takes_the_place_of_an_error_while_the_rest_is_withdrawn() {
+        let results = Results::<u8>::new(String::new(), |_| Err(String::new()), Hooks::default());
+        let mut state = results.state();
+        state.put(0, Err(JobError::InvalidCall { what: "first".into() }));
+        assert!(state.decide());
+        drop(state);
+        // The one who feeds learns that no more is wanted; someone cancels; the last of the items comes.
+        assert!(!results.end(JobError::PoolClosed));
+        results.set_total(1);
+        assert!(!results.is_ready() && matches!(results.take(), Err(JobError::StillRunning)));
+        let mut state = results.state();
+        state.show();
+        results.announce(state);
+        let outcome = results.take();
+        assert!(matches!(&outcome, Err(JobError::InvalidCall { what }) if what == "first"), "{outcome:?}");
     }
 }
