@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use scenario::jobs::{arrive, square};
-use scenario::{Gate, all_up, assert_usable, dir, eventually, is_alive, scenario};
+use scenario::{Gate, all_up, assert_usable, dir, eventually, is_alive, scenario, state_of};
 use sidestep::{JobError, Pool, PoolError};
 
 sidestep::worker_entry!();
@@ -101,6 +101,7 @@ fn a_worker_that_cannot_be_killed_holds_up_no_end() {
         let gate = Gate::new("gate");
         let handle = pool.apply_async(write, (gate.arg(), frozen.file()));
         let [stuck] = gate.wait_for(1)[..] else { panic!("one job") };
+        eventually("it sleeps where no signal wakes it", || state_of(stuck) == Some('D'));
         let begin = Instant::now();
         pool.terminate();
         assert_eq!(handle.get(), Err(JobError::PoolClosed));
