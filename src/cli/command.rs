@@ -18,7 +18,8 @@ use super::printer::Printer;
 use super::reorder::{IN_MEMORY, Reorder};
 use super::run::{self, Tally};
 use super::say::say;
-use super::{jobs, list, signals};
+use super::strays::{self, Stay, Strays};
+use super::{builtin, jobs, list, signals};
 use crate::{Output, Pool, PoolError};
 
 /// How long results may take to be written after a signal: longer only if their reader stalls.
@@ -42,6 +43,7 @@ pub(super) fn run() -> Result<u8, CliError> {
     match execute(&options, &request, &ending) {
         Ok(code) => {
             ending.begin();
+            ending.terminate();
             Ok(code)
         }
         Err(error) => ending.fail(&error),
@@ -61,13 +63,16 @@ fn execute(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result
         None => Some(make_plan(&own_jobs(), request, options)?),
     };
     let tally = Arc::new(Tally::default());
-    let out = prepare(ending, &tally)?;
+    let (out, strays) = prepare(ending, &tally)?;
     let workers = own.as_ref().and_then(|(_, _, source)| source.count());
     let pool = ending.own(build(options, workers.unwrap_or(usize::MAX))?);
     let (job, arguments, source) = match own {
         Some(plan) => plan,
         None => make_plan(&pool.job_infos(), request, options)?,
     };
+    if let Some(strays) = strays {
+        strays.watch(stay(&job)).map_err(CliError::Thread)?;
+    }
     if let Some(count) = source.count() {
         tally.expect(count);
     }
@@ -96,8 +101,9 @@ fn execute(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result
     Ok(ending::code_of_failures(tally.failed()))
 }
 
-/// Takes signals and standard output over. No thread may have been started before.
-fn prepare(ending: &Arc<Ending>, tally: &Arc<Tally>) -> Result<Arc<Out>, CliError> {
+/// Takes signals, standard output and orphans over. No thread may have been started before.
+fn prepare(ending: &Arc<Ending>, tally: &Arc<Tally>) -> Result<(Arc<Out>, Option<Strays>), CliError> {
+    let strays = strays::adopt().map_err(CliError::Thread)?;
     let signals = signals::block().map_err(CliError::Thread)?;
     let failing = Arc::clone(ending);
     let out = Out::new(move |error| failing.fail(&CliError::Output(error))).map_err(CliError::Output)?;
@@ -110,7 +116,15 @@ fn prepare(ending: &Arc<Ending>, tally: &Arc<Tally>) -> Result<Arc<Out>, CliErro
         signals::die_by(signal)
     };
     signals.watch(end).map_err(CliError::Thread)?;
-    Ok(out)
+    Ok((out, strays))
+}
+
+/// How long orphans of a job may stay.
+fn stay(job: &JobInfo) -> Stay {
+    match builtin::EXEC.is(job) || builtin::SH.is(job) {
+        true => Stay::UntilItsWorkerEnds,
+        false => Stay::UntilAllEnd,
+    }
 }
 
 fn make_plan(jobs: &[JobInfo], request: &Request, options: &Options) -> Result<Plan, CliError> {

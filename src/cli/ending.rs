@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::input::InputError;
 use super::jobs::UnknownJob;
 use super::say::{reason, say};
-use super::signals;
+use super::{orphans, signals};
 use crate::{JobError, Pool, PoolError};
 
 /// Jobs failed, as many as this at most; more are [`MANY_FAILED`].
@@ -141,11 +141,12 @@ impl Ending {
         }
     }
 
-    /// Kills what still runs.
+    /// Kills what still runs, and what jobs have left behind.
     pub(super) fn terminate(&self) {
         if let Some(pool) = self.pool.get() {
             pool.terminate();
         }
+        orphans::end_all();
     }
 
     /// Ends the process for an error.

@@ -20,6 +20,7 @@ mod intake;
 mod jobs;
 mod list;
 mod options;
+mod orphans;
 mod output;
 mod printer;
 mod reorder;
@@ -27,6 +28,7 @@ mod report;
 mod run;
 mod say;
 mod signals;
+mod strays;
 mod template;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ pub fn main_with(registry: Registry) -> ExitCode {
     sidestep_worker::init_with(builtin::add_to(registry));
     std::panic::set_hook(Box::new(|info| {
         say(format_args!("this is a bug, please report it: {info}"));
+        orphans::end_all();
         std::process::exit(ending::INTERNAL.into());
     }));
     match command::run() {

@@ -58,7 +58,8 @@ fn is_ignored(signal: Signal) -> bool {
     matches!(before.handler(), SigHandler::SigIgn)
 }
 
-fn set_default(signal: Signal) -> nix::Result<SigAction> {
+/// Gives a signal its default action; returns the one before.
+pub(super) fn set_default(signal: Signal) -> nix::Result<SigAction> {
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours.
     unsafe { sigaction(signal, &action) }

@@ -36,6 +36,8 @@ mod limits;
 mod link;
 mod marks;
 #[doc(hidden)]
+pub mod orphaned;
+#[doc(hidden)]
 pub mod page;
 #[doc(hidden)]
 pub mod panics;

@@ -322,6 +322,7 @@ pub(crate) fn move_high(fd: OwnedFd, above: RawFd) -> io::Result<OwnedFd> {
 /// The parent is gone: ends the worker and everything that its jobs have started and that is still in its group. A
 /// group that the worker does not lead is somebody else's.
 pub(crate) fn end_group() -> ! {
+    crate::orphaned::act();
     let group = nix::unistd::getpgrp();
     if group == nix::unistd::getpid() {
         let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);

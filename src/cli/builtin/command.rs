@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use sidestep_worker::Bytes;
 
-use super::Text;
+use super::{Text, guardian};
 use crate::cli::say::reason;
 
 /// A program that has ended.
@@ -40,9 +40,7 @@ pub(super) fn sh(line: Bytes) -> Result<Finished, String> {
 }
 
 fn run(command: &mut Command) -> Result<Finished, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
+    let output = guardian::output(command.stdin(Stdio::null()))
         .map_err(|error| format!("cannot start {}: {}", command.get_program().display(), reason(&error)))?;
     Ok(Finished {
         code: output.status.code(),

@@ -5,6 +5,7 @@
 //! parent. A failure is a `String`, because a person reads it.
 
 mod command;
+mod guardian;
 mod locale;
 mod primes;
 mod quote;
