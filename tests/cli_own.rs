@@ -44,6 +44,13 @@ fn crash(how: String) -> String {
     }
 }
 
+/// Leaves a program behind in a session of its own; returns its process id.
+fn leave(seconds: String) -> u32 {
+    let script = format!("setsid sleep {seconds} > /dev/null 2>&1 & echo $!");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
 /// Not the built-in job of this name.
 fn wc(path: String) -> String {
     format!("own {path}")
@@ -53,10 +60,10 @@ fn main() -> ExitCode {
     let is_worker = env::args_os().nth(1).is_some_and(|argument| argument == "--sidestep-worker");
     if is_worker || env::var_os(AS_PROGRAM).is_some() {
         let jobs = Registry::new().job("add", add).job("shout", shout).job("half", half).job("tell", tell);
-        let jobs = jobs.job("answer", answer).job("crash", crash).job("wc", wc);
+        let jobs = jobs.job("answer", answer).job("crash", crash).job("leave", leave).job("wc", wc);
         return sidestep::cli::main_with(jobs);
     }
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("its_own_jobs_are_listed", its_own_jobs_are_listed),
         ("texts_become_arguments_by_type", texts_become_arguments_by_type),
         ("json_reaches_any_job", json_reaches_any_job),
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
         ("a_panic_is_told", a_panic_is_told),
         ("a_crash_costs_one_input", a_crash_costs_one_input),
         ("another_programs_jobs_run", another_programs_jobs_run),
+        ("what_its_jobs_leave_behind_ends_with_it", what_its_jobs_leave_behind_ends_with_it),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(name, move || {
@@ -182,4 +190,16 @@ fn another_programs_jobs_run() {
         "{stderr}"
     );
     assert_eq!(other(&["exec", "printf", "<%s>", ":::", "x"], b"").0, "<x>");
+}
+
+fn what_its_jobs_leave_behind_ends_with_it() {
+    // Elsewhere nobody gets at it.
+    if cfg!(sidestep_portable) || cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let (stdout, stderr, code) = own(&["-w2", "leave", "0", "1000", "0", "2000"], b"");
+    assert_eq!((stderr.as_str(), code), ("", Some(0)));
+    for pid in stdout.lines() {
+        assert!(!std::path::Path::new("/proc").join(pid).exists(), "{pid} of {stdout}");
+    }
 }

@@ -3,7 +3,7 @@
 
 mod scenario;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -315,6 +315,23 @@ fn workers_have_sessions_of_their_own() {
         let pool = Pool::new(1).unwrap();
         let [session, group, worker] = pool.apply(session, ()).unwrap();
         assert_eq!((session, group), (worker, worker));
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pool_takes_in_no_orphan_and_no_child_of_its_program() {
+    scenario(|| {
+        let mut child =
+            Command::new("sh").args(["-c", "read line; exit 7"]).stdin(Stdio::piped()).spawn().unwrap();
+        let pool = Pool::new(2).unwrap();
+        let workers = all_up(&pool, 2);
+        drop(child.stdin.take());
+        scenario::kill_all(&workers);
+        assert_usable(&pool);
+        drop(pool);
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        assert!(!nix::sys::prctl::get_child_subreaper().unwrap());
     });
 }
 
