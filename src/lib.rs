@@ -76,7 +76,8 @@
 //! # What is not
 //!
 //! - Side effects are not undone. A job that died half-way may have written half a file.
-//! - Programs that a job starts die with it, unless they leave its process group (`setsid`, a daemon).
+//! - Programs that a job starts die with it, unless they leave its process group (`setsid`, a daemon). The command
+//!   `pool-run` ends these too, on Linux; a library cannot tell them from other children of your program.
 //! - Arguments and results are copied, and neither may take more than 1 GiB.
 //! - What stands in `main` before `init` runs in every worker too. So do it after, or in the
 //!   [initializer](Builder::initializer).

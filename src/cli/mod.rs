@@ -8,6 +8,12 @@
 //! }
 //! ```
 //!
+//! On Linux what jobs start does not outlive the command, even if it leaves their process group (`setsid`, a daemon):
+//! what `exec` and `sh` run ends with its worker at the latest, also when the command is killed; what other jobs start
+//! ends with the command, unless that is killed by SIGKILL. So the program must not start other processes beside the
+//! command: they would be taken for what jobs have left. If it has children before, or is process 1, it ends only what
+//! is in its workers' groups.
+//!
 //! The way of an input: `options` says where it comes from, `input` reads it (on the thread of `intake`), `arguments` makes a call of it, the pool
 //! runs that, `printer` (with `report`) makes text of the outcome, `reorder` holds it until its turn, `output` writes.
 

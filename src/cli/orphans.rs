@@ -6,8 +6,8 @@
 //! a worker that does nothing but run programs. Any other program may have children that it waits for, and daemons that
 //! it means to leave behind, which is why this is no part of the library.
 //!
-//! An adopted child that is killed leaves its own children to us too: what has been killed until there is none was a
-//! whole tree. Apart from [`adopt`] everything here may be called in a signal handler.
+//! An orphan that is killed leaves its own children to us in turn, so it takes no search to kill a whole tree: only to
+//! look again until there is nobody. Apart from [`adopt`] everything here may be called in a signal handler.
 
 use std::ffi::CString;
 use std::sync::OnceLock;

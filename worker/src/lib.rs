@@ -13,6 +13,7 @@
 //! | `attribute` | what `#[job]` leaves in a binary |
 //! | `entry`, `serve` | from the start of a copy to its serve loop |
 //! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
+//! | [`orphaned`] | what a worker still does when its parent is gone |
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]
