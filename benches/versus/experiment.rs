@@ -125,6 +125,10 @@ impl<'a> Experiment<'a> {
             let ours = self.sides.first().map(column).unwrap_or_default();
             for (place, side) in self.sides.iter().enumerate() {
                 let theirs = column(side);
+                if theirs.is_empty() && side.missing.is_none() {
+                    // A figure that this side does not have.
+                    continue;
+                }
                 let times =
                     ours.iter().zip(&theirs).map(|(ours, theirs)| figure.better.times(*ours, *theirs));
                 rows.push(Row {

@@ -8,6 +8,7 @@ mod cases;
 mod experiment;
 mod jobs;
 mod limits;
+mod meeting;
 mod options;
 mod processes;
 mod python;
@@ -28,7 +29,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(outcome) = limits::play(&arguments) {
+    if let Some(outcome) = limits::play(&arguments).or_else(|| cases::alone(&arguments)) {
         return if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     match Options::parse(&arguments).and_then(|options| compare(&options)) {

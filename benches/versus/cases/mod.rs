@@ -1,9 +1,18 @@
 //! What is compared: a file for each case.
 
+mod command;
+mod compute;
+mod death;
 mod echo;
 mod map;
+mod memory;
 mod round_trip;
+mod scale;
+mod start;
+mod stream;
 mod submit;
+
+pub(crate) use scale::alone;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +44,13 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "B", title: "tiny jobs submitted one by one", run: submit::run },
     Case { name: "C", title: "map", run: map::run },
     Case { name: "D", title: "a block of bytes there and back", run: echo::run },
+    Case { name: "E", title: "a new pool", run: start::run },
+    Case { name: "F", title: "two workers that compute", run: compute::run },
+    Case { name: "G", title: "memory of an idle worker that has worked", run: memory::run },
+    Case { name: "H", title: "after SIGKILL of a busy worker", run: death::run },
+    Case { name: "I", title: "imap_unordered over a lazy source", run: stream::run },
+    Case { name: "S", title: "many queued jobs, many workers", run: scale::run },
+    Case { name: "J", title: "the command", run: command::run },
 ];
 
 /// With as many threads as a pool has workers.
@@ -46,6 +62,10 @@ fn took(work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
     let begin = Instant::now();
     work()?;
     Ok(begin.elapsed())
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// How many a second.

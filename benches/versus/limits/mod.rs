@@ -5,6 +5,7 @@
 
 pub(crate) mod echo;
 pub(crate) mod frames;
+pub(crate) mod present;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -25,6 +26,8 @@ pub(crate) enum Role {
     Frames,
     /// Keeps a processor busy.
     Burn,
+    /// Says that it is there, with one byte.
+    Wait,
 }
 
 impl Role {
@@ -33,6 +36,7 @@ impl Role {
             Role::Echo { size, waits } => vec!["echo".to_owned(), size.to_string(), waits.name().to_owned()],
             Role::Frames => vec!["frames".to_owned()],
             Role::Burn => vec!["burn".to_owned()],
+            Role::Wait => vec!["wait".to_owned()],
         };
         std::iter::once(MARKER.to_owned()).chain(words).collect()
     }
@@ -44,6 +48,7 @@ impl Role {
             }
             ["frames"] => Some(Role::Frames),
             ["burn"] => Some(Role::Burn),
+            ["wait"] => Some(Role::Wait),
             _ => None,
         }
     }
@@ -60,6 +65,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Outcome<()>> {
         Role::Echo { size, waits } => echo::answer(size, waits),
         Role::Frames => frames::answer(),
         Role::Burn => burn(),
+        Role::Wait => present::wait(),
     })
 }
 
@@ -91,6 +97,17 @@ impl Copy {
             .spawn()?;
         let from = process.stdout.take().ok_or("its output is piped")?;
         Ok(Copy { to: process.stdin.take(), process, from })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn kill(mut self) -> Outcome<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
     }
 }
 
