@@ -10,17 +10,20 @@ mod jobs;
 mod limits;
 mod meeting;
 mod options;
+mod plot;
 mod processes;
 mod python;
 mod row;
 mod table;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cases::Case;
 use experiment::Plan;
 use options::{Options, Shape};
+use row::Row;
 
 sidestep::worker_entry!();
 
@@ -42,26 +45,57 @@ fn main() -> ExitCode {
 }
 
 fn compare(options: &Options) -> Outcome<()> {
-    let mut rows = Vec::new();
-    if options.shape == Shape::Table {
+    let rows = match &options.from {
+        Some(file) => read(file)?,
+        None => Vec::new(),
+    };
+    if options.shape == Shape::Table && options.from.is_none() {
         println!("{}", table::heading(options.rounds));
     }
+    let mut all = Vec::new();
     for case in cases::ALL.iter().filter(|case| options.picks(case.name)) {
-        let fresh = run(case, options)?;
-        match options.shape {
-            Shape::Table => println!("{}", table::text(case, &fresh)),
-            Shape::Json => {
-                for row in &fresh {
-                    println!("{}", serde_json::to_string(row)?);
-                }
-            }
-        }
-        rows.extend(fresh);
+        let rows = match &options.from {
+            Some(_) => rows.iter().filter(|row| row.case == case.name).cloned().collect(),
+            None => run(case, options)?,
+        };
+        show(case, &rows, options.shape)?;
+        all.extend(rows);
     }
-    Ok(())
+    if let Some(file) = &options.plot {
+        std::fs::write(file, plot::svg(&all))?;
+    }
+    complete(&all)
 }
 
-fn run(case: &Case, options: &Options) -> Outcome<Vec<row::Row>> {
+/// Others may be missing; Sidestep may not.
+fn complete(rows: &[Row]) -> Outcome<()> {
+    match rows.iter().find(|row| row.side.starts_with("Sidestep") && row.missing.is_some()) {
+        Some(Row { case, side, missing, .. }) => {
+            Err(format!("case {case}, {side}: {}", missing.as_deref().unwrap_or_default()).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// What an earlier run has printed, a row a line.
+fn read(file: &Path) -> Outcome<Vec<Row>> {
+    let text = std::fs::read_to_string(file)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn run(case: &Case, options: &Options) -> Outcome<Vec<Row>> {
     let plan = Plan { case: case.name, rounds: options.rounds, size: options.size };
     (case.run)(&plan).map_err(|error| format!("case {}: {error}", case.name).into())
+}
+
+fn show(case: &Case, rows: &[Row], shape: Shape) -> Outcome<()> {
+    match shape {
+        Shape::Table => println!("{}", table::text(case, rows)),
+        Shape::Json => {
+            for row in rows {
+                println!("{}", serde_json::to_string(row)?);
+            }
+        }
+    }
+    Ok(())
 }

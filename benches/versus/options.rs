@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use crate::Outcome;
 use crate::cases;
 use crate::experiment::Size;
@@ -19,12 +21,23 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) size: Size,
     pub(crate) shape: Shape,
+    /// Rows that a run with `--json` has printed, instead of a run.
+    pub(crate) from: Option<PathBuf>,
+    /// Where the chart goes.
+    pub(crate) plot: Option<PathBuf>,
 }
 
 impl Options {
     /// `cargo bench` adds `--bench`; without it, as under `cargo test`, everything runs once and small.
     pub(crate) fn parse(arguments: &[String]) -> Outcome<Options> {
-        let mut options = Options { cases: Vec::new(), rounds: 5, size: Size::Full, shape: Shape::Table };
+        let mut options = Options {
+            cases: Vec::new(),
+            rounds: 5,
+            size: Size::Full,
+            shape: Shape::Table,
+            from: None,
+            plot: None,
+        };
         let quick = |argument: &String| argument == "--quick";
         if arguments.iter().any(quick) || !arguments.iter().any(|argument| argument == "--bench") {
             (options.rounds, options.size) = (1, Size::Quick);
@@ -36,6 +49,8 @@ impl Options {
                 "--bench" | "--test" | "--quick" => {}
                 "--json" => options.shape = Shape::Json,
                 "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
+                "--from" => options.from = Some(value()?.into()),
+                "--plot" => options.plot = Some(value()?.into()),
                 name if cases::ALL.iter().any(|case| case.name == name) => {
                     options.cases.push(name.to_owned())
                 }
@@ -52,5 +67,5 @@ impl Options {
 
 fn usage() -> String {
     let names: Vec<_> = cases::ALL.iter().map(|case| case.name).collect();
-    format!("cases are {}, options --json, --rounds N, --quick", names.join(" "))
+    format!("cases are {}, options --json, --rounds N, --quick, --plot FILE, --from FILE", names.join(" "))
 }

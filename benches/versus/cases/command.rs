@@ -12,8 +12,7 @@ use crate::Outcome;
 use crate::experiment::{Experiment, Figure, Plan};
 use crate::row::Row;
 
-/// It is built when the feature `cli` is on.
-const POOL_RUN: Option<&str> = option_env!("CARGO_BIN_EXE_pool-run");
+const POOL_RUN: &str = env!("CARGO_BIN_EXE_pool-run");
 /// Files an `xargs` gives to one `sha256sum`.
 const CHUNKS: [&str; 4] = ["16", "64", "256", "1024"];
 
@@ -23,18 +22,19 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
     let numbers = folder.path().join("numbers");
     list(&numbers, (0..commands).map(|n| n.to_string()))?;
     let names = small_files(&folder, files)?;
-    let time = |command: Outcome<Command>, inputs: &Path, count| through(command?, inputs, count);
     let programs = Experiment::new([Figure::more("exec true, 2 at a time", "programs/s").headline()])
-        .side("Sidestep, pool-run exec", || Ok(vec![time(pool_run(&["exec", "true"]), &numbers, commands)?]))
+        .side("Sidestep, pool-run exec", || {
+            Ok(vec![through(pool_run(&["exec", "true"]), &numbers, commands)?])
+        })
         .side("bare children of two threads", || Ok(vec![rate(commands, || bare(commands / 2))?]))
-        .side("xargs", || Ok(vec![time(xargs("1", "true"), &numbers, commands)?]));
+        .side("xargs", || Ok(vec![through(xargs("1", "true"), &numbers, commands)?]));
     let best = || -> Outcome<Vec<f64>> {
-        let rates = CHUNKS.map(|chunk| time(xargs(chunk, "sha256sum"), &names, files));
+        let rates = CHUNKS.map(|chunk| through(xargs(chunk, "sha256sum"), &names, files));
         let rates = rates.into_iter().collect::<Outcome<Vec<f64>>>()?;
         Ok(vec![rates.into_iter().fold(0.0, f64::max)])
     };
     let sums = Experiment::new([Figure::more("sha256 of files of 1 KiB, 2 at a time", "files/s")])
-        .side("Sidestep, pool-run sha256", || Ok(vec![time(pool_run(&["sha256"]), &names, files)?]))
+        .side("Sidestep, pool-run sha256", || Ok(vec![through(pool_run(&["sha256"]), &names, files)?]))
         .side("xargs, best of 4 sizes", best);
     Ok([programs.run(plan), sums.run(plan)].concat())
 }
@@ -59,16 +59,16 @@ fn small_files(folder: &TempDir, count: usize) -> Outcome<std::path::PathBuf> {
     Ok(names)
 }
 
-fn pool_run(words: &[&str]) -> Outcome<Command> {
-    let mut command = Command::new(POOL_RUN.ok_or("built without the feature cli")?);
+fn pool_run(words: &[&str]) -> Command {
+    let mut command = Command::new(POOL_RUN);
     command.args(["--workers", "2"]).args(words);
-    Ok(command)
+    command
 }
 
-fn xargs(chunk: &str, program: &str) -> Outcome<Command> {
+fn xargs(chunk: &str, program: &str) -> Command {
     let mut command = Command::new("xargs");
     command.args(["-P2", "-n", chunk, program]);
-    Ok(command)
+    command
 }
 
 /// Inputs a second.

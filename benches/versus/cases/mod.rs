@@ -1,5 +1,6 @@
 //! What is compared: a file for each case.
 
+#[cfg(feature = "cli")]
 mod command;
 mod compute;
 mod death;
@@ -50,6 +51,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "H", title: "after SIGKILL of a busy worker", run: death::run },
     Case { name: "I", title: "imap_unordered over a lazy source", run: stream::run },
     Case { name: "S", title: "many queued jobs, many workers", run: scale::run },
+    #[cfg(feature = "cli")]
     Case { name: "J", title: "the command", run: command::run },
 ];
 

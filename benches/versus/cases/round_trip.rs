@@ -90,15 +90,13 @@ fn latency(calls: usize, mut call: impl FnMut() -> Outcome<()>) -> Outcome<Vec<f
 
 /// What a pool takes of the processors while it has nothing to do.
 fn idle_time(pool: &Pool, rest: Duration) -> Outcome<Vec<f64>> {
-    let workers = || pool.pids().into_iter().map(processor_time).sum::<Outcome<Duration>>();
-    let parent = || processor_time(std::process::id());
+    let mut pids = pool.pids();
+    pids.push(std::process::id());
+    let total = || pids.iter().map(|pid| processor_time(*pid)).sum::<Outcome<Duration>>();
     // The last call's reader stays awake for a moment.
     std::thread::sleep(Duration::from_millis(50));
-    // The parent's own looking stays out of it.
-    let (workers_before, parent_before) = (workers()?, parent()?);
-    let begin = Instant::now();
+    let (before, begin) = (total()?, Instant::now());
     std::thread::sleep(rest);
     let seconds = begin.elapsed().as_secs_f64();
-    let spent = parent()? - parent_before + (workers()? - workers_before);
-    Ok(vec![spent.as_secs_f64() * 1e6 / seconds])
+    Ok(vec![(total()? - before).as_secs_f64() * 1e6 / seconds])
 }
