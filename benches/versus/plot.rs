@@ -104,7 +104,7 @@ fn axis(scale: Scale, bottom: f64) -> String {
 
 fn heading(out: &mut String, first: &Row, y: f64) {
     let title = cases::ALL.iter().find(|case| case.name == first.case).map_or("", |case| case.title);
-    let text = escape(&format!("{title}: {}", first.figure));
+    let text = escape(&format!("{}  {title}: {}", first.case, first.figure));
     let _ = writeln!(out, "<text class=\"case\" x=\"8\" y=\"{y:.1}\">{text}</text>");
 }
 

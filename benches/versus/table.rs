@@ -14,7 +14,8 @@ pub(crate) fn heading(rounds: usize) -> String {
     let load = load.split(' ').next().unwrap_or_default();
     format!(
         "{processors} processors, load {load} at the start, {rounds} rounds.\n\
-         \"times\" is how many times better Sidestep is, in the same round: above 1 it is the better one.\n"
+         \"times\" is how many times better Sidestep is, in the same round: above 1 it is the better one.\n\
+         Efficiency is serial time / (2 × parallel time).\n"
     )
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
         let serial = count(&|| Ok(chunks.iter().map(|(from, to)| primes(*from, *to)).sum()))?;
         Ok(vec![serial.as_secs_f64() / (WORKERS as f64 * parallel.as_secs_f64())])
     };
-    let name = "efficiency: serial time / (2 × parallel time), primes in 64 chunks";
+    let name = "efficiency, primes in 64 chunks";
     let experiment = Experiment::new([Figure::more(name, "of 1").headline()])
         .side("Sidestep", || efficiency(&|| Ok(pool.starmap(primes, chunks.iter().copied())?.iter().sum())))
         .side("rayon", || {

@@ -31,7 +31,7 @@ fn of(workers: usize, plan: &Plan) -> Vec<Row> {
     let every = if workers == 16 { every.headline() } else { every };
     Experiment::new([first, every])
         .side("Sidestep", || pool(workers))
-        .side("bare children: one, all", || bare(workers))
+        .side("bare children: one of them, all", || bare(workers))
         .side_with("Python", Python::start(), |python| python.ask("start", json!([workers])))
         .run(plan)
 }
