@@ -32,10 +32,9 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(outcome) = limits::play(&arguments).or_else(|| cases::alone(&arguments)) {
-        return if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    match Options::parse(&arguments).and_then(|options| compare(&options)) {
+    let part = limits::play(&arguments).or_else(|| cases::measure(&arguments));
+    let outcome = part.unwrap_or_else(|| compare(&Options::parse(&arguments)?));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("versus: {error}");

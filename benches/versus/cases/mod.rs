@@ -1,5 +1,6 @@
 //! What is compared: a file for each case.
 
+mod alone;
 #[cfg(feature = "cli")]
 mod command;
 mod compute;
@@ -13,7 +14,7 @@ mod start;
 mod stream;
 mod submit;
 
-pub(crate) use scale::alone;
+pub(crate) use alone::measure;
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,10 @@
 //! Whether a job still costs the same when many wait, and when there are many workers.
-//!
-//! Memory is looked at in a process of its own, because an allocator keeps what it once had.
 
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use sidestep::Pool;
 
+use super::alone::Alone;
 use super::{millis, rate};
 use crate::Outcome;
 use crate::experiment::{Experiment, Figure, Plan};
@@ -15,7 +13,6 @@ use crate::meeting::Meeting;
 use crate::processes::resident_kib;
 use crate::row::Row;
 
-const MARKER: &str = "--queue";
 /// What the argument itself takes.
 const ARGUMENT: f64 = size_of::<i64>() as f64;
 
@@ -28,8 +25,8 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
         Figure::less("running a job that has waited", "µs"),
     ];
     let queued = Experiment::new(figures)
-        .side(format!("Sidestep, {few} queued"), || in_a_copy(few))
-        .side(format!("Sidestep, {many} queued"), || in_a_copy(many));
+        .side(format!("Sidestep, {few} queued"), || Alone::Queue.in_a_copy(few))
+        .side(format!("Sidestep, {many} queued"), || Alone::Queue.in_a_copy(many));
     let (some, crowd) = plan.size((16, 1_000), (2, 16));
     let jobs = plan.size(100_000, 1_000);
     let figures = [
@@ -43,25 +40,8 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
     Ok([queued.run(&plan), workers.run(&plan)].concat())
 }
 
-/// What a copy of this program does that was started to look at the queue.
-pub(crate) fn alone(arguments: &[String]) -> Option<Outcome<()>> {
-    match arguments {
-        [marker, jobs] if marker == MARKER => Some(jobs.parse().map_err(Into::into).and_then(|jobs| {
-            println!("{}", serde_json::to_string(&queue(jobs)?)?);
-            Ok(())
-        })),
-        _ => None,
-    }
-}
-
-fn in_a_copy(jobs: usize) -> Outcome<Vec<f64>> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.args([MARKER, &jobs.to_string()]).stderr(Stdio::inherit()).output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
 /// Bytes of a queued job, and the microseconds of its submission and of its run.
-fn queue(jobs: usize) -> Outcome<Vec<f64>> {
+pub(super) fn queue(jobs: usize) -> Outcome<Vec<f64>> {
     let pool = Pool::new(1)?;
     pool.map(add_one, 0..1_000)?;
     let meeting = Meeting::open()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use sidestep::Pool;
 
+use super::alone::Alone;
 use super::rate;
 use crate::Outcome;
 use crate::experiment::{Experiment, Figure, Plan};
@@ -18,7 +19,6 @@ use crate::row::Row;
 const WORKERS: usize = 2;
 
 pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
-    let pool = Pool::new(WORKERS)?;
     let items = plan.size(10_000_000, 10_000);
     // What Python does in the same time.
     let fewer = items / 50;
@@ -27,7 +27,7 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
         Figure::less("growth of the parent's peak memory", "MiB"),
     ];
     let rates = Experiment::new(figures)
-        .side("Sidestep", || streamed(&pool, items))
+        .side("Sidestep", || Alone::Stream.in_a_copy(items))
         .side("pipes, 256 frames a write", || Ok(vec![frames::rate(WORKERS, 256, items)?]))
         .side_with(format!("Python, {fewer} items"), Python::start(), |python| {
             python.ask("stream", json!([WORKERS, fewer]))
@@ -35,14 +35,17 @@ pub(super) fn run(plan: &Plan) -> Outcome<Vec<Row>> {
     let pause = plan.size(Duration::from_secs(1), Duration::from_millis(50));
     let ahead =
         Experiment::new([Figure::less("read ahead of a caller that has taken one and pauses", "items")])
-            .side("Sidestep", || read_ahead(&pool, pause))
+            .side("Sidestep", || read_ahead(pause))
             .side_with("Python", Python::start(), |python| {
                 python.ask("read_ahead", json!([WORKERS, pause.as_secs_f64()]))
             });
     Ok([rates.run(&plan.at_most(3)), ahead.run(&plan.at_most(1))].concat())
 }
 
-fn streamed(pool: &Pool, items: usize) -> Outcome<Vec<f64>> {
+/// Items a second, and the growth of the peak in MiB.
+pub(super) fn streamed(items: usize) -> Outcome<Vec<f64>> {
+    let pool = Pool::new(WORKERS)?;
+    pool.map(add_one, 0..1_000)?;
     reset_peak()?;
     let before = resident_kib()?;
     let rate = rate(items, || {
@@ -54,7 +57,8 @@ fn streamed(pool: &Pool, items: usize) -> Outcome<Vec<f64>> {
     Ok(vec![rate, peak_kib()?.saturating_sub(before) as f64 / 1024.0])
 }
 
-fn read_ahead(pool: &Pool, pause: Duration) -> Outcome<Vec<f64>> {
+fn read_ahead(pause: Duration) -> Outcome<Vec<f64>> {
+    let pool = Pool::new(WORKERS)?;
     let pulled = Cell::new(0u32);
     let source = (0..).inspect(|_| pulled.set(pulled.get() + 1));
     let mut results = pool.imap_unordered(add_one, source);

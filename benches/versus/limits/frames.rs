@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sidestep_worker::codec::{decode, encode};
 
-use super::{Copy, Role, own_ends};
+use super::{Copy, Role, fill, own_ends};
 use crate::Outcome;
 
 /// A number, and what travels under it.
@@ -59,6 +59,7 @@ pub(super) fn answer() -> Outcome<()> {
 /// Jobs a second that get to that many children and back, with so many frames a write.
 pub(crate) fn rate(children: usize, batch: usize, jobs: usize) -> Outcome<f64> {
     let mut copies = (0..children).map(|_| Copy::start(Role::Frames)).collect::<Outcome<Vec<_>>>()?;
+    copies.iter_mut().try_for_each(greet)?;
     let writers: Vec<_> = copies.iter_mut().filter_map(|copy| copy.to.take()).collect();
     let begin = Instant::now();
     let got = std::thread::scope(|scope| {
@@ -74,6 +75,19 @@ pub(crate) fn rate(children: usize, batch: usize, jobs: usize) -> Outcome<f64> {
         return Err(format!("{got} of {jobs} frames came back").into());
     }
     Ok(jobs as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// Waits until the child answers: its start is another case's.
+fn greet(copy: &mut Copy) -> Outcome<()> {
+    let mut frame = Vec::new();
+    put((0, 0), &mut frame)?;
+    if let Some(to) = &mut copy.to {
+        to.write_all(&frame)?;
+    }
+    match fill(&mut copy.from, &mut frame)? {
+        true => Ok(()),
+        false => Err("a child that answers frames has ended".into()),
+    }
 }
 
 /// Sends all jobs, a batch to each child in turn, and closes the pipes.
