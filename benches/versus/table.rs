@@ -66,6 +66,7 @@ pub(crate) fn number(value: f64) -> String {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         size if size >= 0.1 || size == 0.0 => 2,
+        size if size >= 0.01 => 3,
         _ => 4,
     };
     format!("{value:.digits$}{suffix}")
