@@ -47,10 +47,13 @@ fn tell(what: &str) -> String {
 }
 
 fn told(what: &str) -> Builder {
-    Pool::builder()
-        .workers(2)
-        .start_timeout(Duration::from_millis(300))
-        .initializer(do_as_told, (tell(what),))
+    let timeout = start_timeout(what);
+    Pool::builder().workers(2).start_timeout(timeout).initializer(do_as_told, (tell(what),))
+}
+
+/// Short where one is to hang; else a worker that gets no processor for a while is not to be taken for one.
+fn start_timeout(what: &str) -> Duration {
+    Duration::from_millis(if what == "hang" { 300 } else { 10_000 })
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn one_that_is_no_job_is_told() {
 
 /// A pool whose initializer would fail from now on, and why it broke once its workers were gone.
 fn breaks_on_replacement(what: &str) -> PoolError {
-    let pool = told("go on").build().unwrap();
+    let pool = told("go on").start_timeout(start_timeout(what)).build().unwrap();
     all_up(&pool, 2);
     let gate = Gate::new(what);
     let running = [(); 2].map(|()| pool.apply_async(hold, (gate.arg(),)));

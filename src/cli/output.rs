@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::say;
 
 /// Results are written when there are so many bytes of them,
 const BUFFER: usize = 64 * 1024;
-/// or this long after the first of them.
-const DELAY: Duration = Duration::from_millis(100);
+/// or this long after the first of them; that one at once, if it comes after a rest as long.
+const DELAY: Duration = Duration::from_millis(5);
 
 /// What a job leaves behind.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub(super) struct Out {
 struct Inner {
     writer: BufWriter<File>,
     waiting: bool,
+    /// When results were last written.
+    written: Option<Instant>,
 }
 
 impl Out {
@@ -62,7 +64,7 @@ impl Out {
         // Not `Stdout` itself, which looks for line ends in every byte.
         let file = File::from(stdout.as_fd().try_clone_to_owned()?);
         let writer = BufWriter::with_capacity(BUFFER, file);
-        let inner = Mutex::new(Inner { writer, waiting: false });
+        let inner = Mutex::new(Inner { writer, waiting: false, written: None });
         let out = Arc::new(Out { inner, filled: Condvar::new(), terminal });
         let flusher = Arc::clone(&out);
         std::thread::Builder::new().name("flush".into()).spawn(move || {
@@ -78,8 +80,8 @@ impl Out {
         let mut inner = self.lock();
         if !record.stdout.is_empty() {
             inner.writer.write_all(&record.stdout)?;
-            if self.terminal {
-                inner.writer.flush()?;
+            if self.terminal || inner.has_rested() {
+                inner.flush()?;
             } else if !inner.waiting {
                 inner.waiting = true;
                 self.filled.notify_one();
@@ -132,7 +134,12 @@ impl Out {
 impl Inner {
     fn flush(&mut self) -> io::Result<()> {
         self.waiting = false;
+        self.written = Some(Instant::now());
         self.writer.flush()
+    }
+
+    fn has_rested(&self) -> bool {
+        !self.waiting && self.written.is_none_or(|written| written.elapsed() >= DELAY)
     }
 }
 
