@@ -204,6 +204,9 @@ impl<'de> Deserialize<'de> for Busybody {
         seen.push(refused(pool.map(square, [3]).err()));
         seen.push(refused(pool.imap(square, [3]).next().and_then(Result::err)));
         seen.push(!pool.apply_async(square, (3,)).wait(Duration::from_secs(60)));
+        let handles = [(); 2].map(|()| pool.apply_async(square, (3,)));
+        let outcomes: Vec<_> = as_completed(handles).map(|handle| refused(handle.get().err())).collect();
+        seen.push(outcomes == [true, true]);
         pool.close();
         seen.push(matches!(pool.join(), Err(PoolError::StillRunning)));
         SEEN.lock().unwrap().push(format!("{seen:?}"));
@@ -222,7 +225,7 @@ fn waiting_inside_of_a_deserialize_is_refused_instead_of_for_ever() {
         let pool = Arc::new(Pool::new(2).unwrap());
         *POOL.lock().unwrap() = Some(pool.clone());
         assert_eq!(promptly("a result", || pool.apply(busybody, (7,))), Ok(Busybody(7)));
-        assert_eq!(*SEEN.lock().unwrap(), ["[true, true, true, true, true]"]);
+        assert_eq!(*SEEN.lock().unwrap(), ["[true, true, true, true, true, true]"]);
         promptly("join", || pool.join()).unwrap();
         assert_all_over(&pool.stats());
         POOL.lock().unwrap().take();
