@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{Gid, Uid, geteuid, setresgid, setresuid};
 use scenario::jobs::{die, hold, square};
-use scenario::{Gate, all_up, assert_usable, cause, kill_all, promptly, scenario, send};
+use scenario::{Gate, all_up, assert_usable, cause, eventually, kill_all, promptly, scenario, send};
 use sidestep::{Bytes, Cause, Pool, PoolError};
 
 sidestep::worker_entry!();
@@ -34,11 +34,16 @@ fn become_nobody() {
 
 /// From now on these calls give this error, here and in whatever is started from here.
 fn refuse(calls: &[libc::c_long], errno: i32) {
+    forbid(calls, libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+/// The same, with what follows from such a call.
+fn forbid(calls: &[libc::c_long], action: u32) {
     let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for call in calls {
         program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, 0, 1));
-        program.push(step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0));
+        program.push(step(libc::BPF_RET | libc::BPF_K, action, 0, 0));
     }
     program.push(step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
@@ -76,6 +81,27 @@ fn a_kernel_without_pidfds_and_memory_files_is_no_hindrance() {
     scenario(|| {
         refuse(&[libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_memfd_create], libc::ENOSYS);
         assert_survives_deaths(&Pool::new(2).unwrap());
+    });
+}
+
+/// The number of the call that each thread of this process is in.
+fn calls() -> Vec<libc::c_long> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let calls = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok());
+    calls.filter_map(|call| call.split(' ').next()?.trim().parse().ok()).collect()
+}
+
+#[test]
+#[cfg(not(sidestep_portable))]
+fn a_pool_that_sleeps_for_months_asks_no_call_that_an_older_kernel_lacks() {
+    scenario(|| {
+        forbid(&[libc::SYS_epoll_pwait2], libc::SECCOMP_RET_KILL_PROCESS);
+        let months = std::time::Duration::from_secs(60 * 86_400);
+        let pool = Pool::builder().workers(1).max_age(months).build().unwrap();
+        all_up(&pool, 1);
+        assert_eq!(pool.apply_async(square, (3,)).get_timeout(months), Ok(9));
+        eventually("its thread sleeps", || calls().contains(&libc::SYS_epoll_pwait));
+        assert_usable(&pool);
     });
 }
 

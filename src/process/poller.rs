@@ -1,6 +1,20 @@
 //! Waiting for many descriptors at once.
 
+use std::time::Duration;
+
+use rustix::event::Timespec;
+
 pub(crate) use super::sys::Poller;
+
+/// No wait is longer: older kernels count milliseconds in 31 bits. That is 24 days; whoever sleeps for longer looks in
+/// between whether it is time.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// A timeout as the system takes it.
+pub(super) fn timespec(timeout: Duration) -> Timespec {
+    let timeout = timeout.min(LONGEST);
+    Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ }
+}
 
 /// What is to be told of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +50,7 @@ mod tests {
     use std::io::{PipeReader, PipeWriter, Read, Write};
     use std::os::fd::AsFd;
     use std::sync::mpsc::channel;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::super::testing::LONG;
     use super::*;
@@ -114,6 +128,17 @@ mod tests {
             wait(&poller, Some(Duration::from_micros(100)));
         }
         assert!(begin.elapsed() >= Duration::from_millis(10));
+    }
+
+    #[test]
+    fn no_timeout_is_too_long() {
+        let (poller, reader, _writer) = pair();
+        poller.add(reader.as_fd(), 1, Interest::Read).unwrap();
+        for timeout in [LONGEST, LONGEST + Duration::from_millis(1), Duration::MAX] {
+            assert_eq!(timespec(timeout), timespec(LONGEST));
+            poller.wake();
+            assert_eq!(wait(&poller, Some(timeout)), []);
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
+use crate::process::poller::timespec;
 use crate::process::{Interest, Ready};
 
 /// The token of the poller's own bell.
@@ -115,9 +116,4 @@ fn flags(interest: Interest) -> EventFlags {
     flags.set(EventFlags::IN, interest.reads());
     flags.set(EventFlags::OUT, interest.writes());
     flags
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    // What does not fit is longer than anybody waits.
-    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
 }

@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::process::poller::timespec;
 use crate::process::{Interest, Ready};
 
 /// Waits for many descriptors at once. They are told again and again as long as they are ready.
@@ -109,7 +110,7 @@ impl Poller {
                 let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
                 fds.push(PollFd::from_borrowed_fd(fd, flags(*interest)));
             }
-            match poll(&mut fds, timeout.and_then(|timeout| Timespec::try_from(timeout).ok()).as_ref()) {
+            match poll(&mut fds, timeout.map(timespec).as_ref()) {
                 Ok(0) | Err(Errno::INTR) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
