@@ -122,10 +122,12 @@ impl Engine {
         };
         for (at, generation) in overdue {
             self.read_results(io, at, generation);
-            let output = io.end(at, generation).and_then(|ends| ends.captured_last());
+            let Some(ends) = io.end(at, generation) else { continue };
             self.with(|core, now| {
-                core.wires.output = output;
-                core.scheduler.expire(at, now, &mut core.wires);
+                let Some(overrun) = core.scheduler.halt(at, now, &mut core.wires) else { return };
+                // Taken from one that has just ended, it would be missing when its result is read.
+                core.wires.output = ends.captured_last();
+                core.scheduler.expire(at, overrun, now, &mut core.wires);
                 core.wires.output = None;
             });
         }

@@ -70,7 +70,7 @@ impl<P> Doom<P> {
 
 /// An item that has come to one of its limits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Overrun {
+pub(crate) struct Overrun {
     /// Its run's place in flight.
     place: usize,
     /// Its place in the run.
@@ -79,7 +79,7 @@ pub(super) struct Overrun {
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    /// Workers whose item has come to a limit. What they have answered is to be read before [`expire`](Self::expire).
+    /// Workers whose item has come to a limit. What they have answered is to be read before [`halt`](Self::halt).
     pub(crate) fn overdue(&self, effects: &impl Effects<P, S>) -> Vec<usize> {
         (0..self.slots.len()).filter(|at| self.overrun(*at, effects).is_some()).collect()
     }
@@ -112,19 +112,38 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         run.limit.is_some() || self.limits.any()
     }
 
-    /// Charges the item that has come to a limit, if it still runs, and ends its worker.
-    pub(crate) fn expire(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
+    /// Has a worker begin nothing more whose item has come to a limit, and gives that item, which is then to be charged.
+    /// `None` if it has just ended: the worker may go on.
+    pub(crate) fn halt(
+        &mut self,
+        at: usize,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) -> Option<Overrun> {
         if self.overrun(at, effects).is_none() {
-            return self.relieve(at, now, effects);
+            self.relieve(at, now, effects);
+            return None;
         }
         effects.halt(at, true);
         self.take_back(at, u32::MAX, effects);
-        let Some(Overrun { place, item, verdict }) = self.overrun(at, effects) else {
-            // It has just ended. The worker may go on.
+        let overrun = self.overrun(at, effects);
+        if overrun.is_none() {
             effects.halt(at, false);
             self.relieve(at, now, effects);
-            return self.dispatch(now, effects);
-        };
+            self.dispatch(now, effects);
+        }
+        overrun
+    }
+
+    /// Charges an item that has come to a limit, and ends its worker, which is halted.
+    pub(crate) fn expire(
+        &mut self,
+        at: usize,
+        overrun: Overrun,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) {
+        let Overrun { place, item, verdict } = overrun;
         let run = &mut self.slots[at].flight[place];
         let number = run.number;
         let last = verdict.after(run.lot.tried);

@@ -380,7 +380,9 @@ impl Rig {
             self.read(at, results, 1000, false);
             self.settle();
             self.world.doing = Doing::Expiring(self.world.process(at).and_then(Process::runs));
-            self.scheduler.expire(at, now, &mut self.world);
+            if let Some(overrun) = self.scheduler.halt(at, now, &mut self.world) {
+                self.scheduler.expire(at, overrun, now, &mut self.world);
+            }
             self.world.doing = Doing::Other;
             self.check();
         }
