@@ -179,7 +179,12 @@ impl Link {
             }
             match nix::unistd::read(&self.jobs, room) {
                 Ok(0) => end_group(),
-                Ok(count) => input.filled(count),
+                Ok(count) => {
+                    input.filled(count);
+                    // A thread that some job has left behind may have closed the channel meanwhile. Nothing of what
+                    // has come is claimed yet, so that nobody pays.
+                    self.check_channel();
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),
                 Err(_) => self.end(LastWords::DescriptorLost),
