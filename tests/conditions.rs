@@ -43,6 +43,24 @@ fn to_be_less_nice_works_or_is_told() {
     });
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pool_has_as_many_workers_as_this_process_may_use_cores() {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    scenario(|| {
+        let this = Pid::from_raw(0);
+        let all = sched_getaffinity(this).unwrap();
+        let cores: Vec<usize> = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap()).collect();
+        let mut few = CpuSet::new();
+        for (count, core) in (1..).zip(cores.into_iter().take(2)) {
+            few.set(core).unwrap();
+            sched_setaffinity(this, &few).unwrap();
+            assert_eq!(Pool::builder().build().unwrap().pids().len(), count);
+        }
+    });
+}
+
 #[sidestep::job]
 fn core_limit() -> (u64, u64) {
     getrlimit(Resource::RLIMIT_CORE).unwrap()

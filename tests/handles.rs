@@ -167,8 +167,10 @@ fn a_dropped_handle_lets_its_job_run() {
         for n in 0..3 {
             assert_eq!(gate.arrival(), n.to_string());
         }
+        std::mem::forget(pool.apply_async(arrive, (gate.ticket(), "forgotten".into())));
+        assert_eq!(gate.arrival(), "forgotten");
         finish(&pool);
-        assert_eq!(pool.stats().done, 4);
+        assert_eq!(pool.stats().done, 5);
     });
 }
 
@@ -288,6 +290,9 @@ fn nothing_of_arguments_and_results_stays_alive() {
             assert_eq!(pool.apply(live, ()), Ok(0), "nor does the idle worker keep any");
             eventually("all are gone here too", || LIVE.load(Ordering::SeqCst) == 0);
         }
+        let handles = (0..20).map(|n| pool.apply_async(pass_on, (Tracked::new(n),)));
+        assert!(sidestep::as_completed(handles).all(|handle| handle.ready()));
+        eventually("what as_completed gave is gone", || LIVE.load(Ordering::SeqCst) == 0);
         let (sender, receiver) = std::sync::mpsc::channel();
         let call = pool.call(pass_on).on_success(move |value: &Tracked| sender.send(value.0).unwrap());
         drop(call.apply_async((Tracked::new(7),)));

@@ -133,6 +133,25 @@ fn a_job_that_blocks_all_signals_is_no_shelter() {
 }
 
 #[sidestep::job]
+#[cfg(target_os = "linux")]
+fn refuse_the_death_signal(gate: String) {
+    nix::sys::prctl::set_pdeathsig(None).unwrap();
+    spin(gate);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_end_of_the_pipe_is_enough() {
+    scenario_with_root(
+        || {
+            let _pool = pool_with(2, refuse_the_death_signal);
+            wait_for_the_end();
+        },
+        |start| started(start, 2).kill(),
+    );
+}
+
+#[sidestep::job]
 fn close_everything(gate: String) {
     arrive(&gate);
     close_range();

@@ -248,6 +248,34 @@ fn an_input_that_ends_while_it_waits_is_worked_off() {
 }
 
 #[test]
+fn an_iterator_that_is_left_gives_its_room_back() {
+    scenario(|| {
+        let (pool, gate) = (limited(1, 2).build().unwrap(), Gate::new("gate"));
+        for _ in 0..20 {
+            assert_eq!(pool.imap(square, 3..).next(), Some(Ok(9)));
+        }
+        fill(&pool, &gate, 2);
+        for _ in 0..5 {
+            // This one has a place in the line, and no room.
+            let mut waits = pool.imap(square, 0..);
+            assert_eq!(waits.next_timeout(Duration::from_millis(1)), Some(Err(JobError::StillRunning)));
+        }
+        gate.open();
+        assert_usable(&pool);
+        fill_again(&pool);
+        pool.close();
+        pool.join().unwrap();
+    });
+}
+
+/// As many as may wait find room at once.
+fn fill_again(pool: &Pool) {
+    let gate = Gate::new("another");
+    fill(pool, &gate, 2);
+    gate.open();
+}
+
+#[test]
 fn limits_that_nothing_could_keep_are_refused() {
     for builder in [limited(1, 0), Pool::builder().workers(1).queue_bytes(0)] {
         assert!(matches!(builder.build(), Err(PoolError::Config { .. })));

@@ -8,7 +8,10 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use scenario::jobs::{arrive, hold, pid, square};
-use scenario::{Gate, all_up, assert_all_over, descriptors, eventually, processes_below, scenario, state_of};
+use scenario::{
+    Gate, all_up, assert_all_over, descriptors, eventually, is_alive, processes_below, promptly, scenario,
+    state_of,
+};
 use sidestep::{Builder, Cause, JobError, Pool, PoolError, WorkerState};
 
 sidestep::worker_entry!();
@@ -83,6 +86,66 @@ fn the_finalizer_runs_in_each_worker_that_is_retired() {
         pids.sort_unstable();
         ends.sort_unstable();
         assert_eq!(ends, pids);
+    });
+}
+
+#[test]
+fn the_initializer_runs_in_each_worker_before_its_first_job() {
+    scenario(|| {
+        let gate = Gate::new("starts");
+        let pool = workers(1).max_jobs_per_worker(1).initializer(come, (gate.arg(),)).build().unwrap();
+        let pids = pool.starmap(pid, repeat_n((), 5)).unwrap();
+        let starts = gate.arrived();
+        assert!(pids.iter().all(|pid| starts.contains(pid)) && starts.len() <= 6, "{starts:?}");
+    });
+}
+
+/// Comes to a gate; how many others have come that live.
+#[sidestep::job]
+fn come_alone(gate: String) -> usize {
+    arrive(&gate);
+    let came = std::fs::read_dir(gate).unwrap().map(|entry| entry.unwrap().file_name());
+    let came: Vec<u32> = came.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    came.into_iter().filter(|worker| *worker != std::process::id() && is_alive(*worker)).count()
+}
+
+#[test]
+fn a_worker_begins_when_the_one_before_it_has_ended() {
+    scenario(|| {
+        let gate = Gate::new("gate");
+        let pool = workers(1).max_jobs_per_worker(1).build().unwrap();
+        assert_eq!(pool.map(come_alone, vec![gate.arg(); 20]), Ok(vec![0; 20]));
+        assert_eq!(gate.arrived().len(), 20);
+    });
+}
+
+#[test]
+fn a_closed_pool_goes_on_replacing_workers_until_all_is_done() {
+    scenario(|| {
+        for (size, jobs, all) in [(1, 1, 6), (3, 1, 6), (1, 2, 6), (2, 2, 8)] {
+            let pool = workers(size).max_jobs_per_worker(jobs).build().unwrap();
+            let gate = Gate::new(&format!("{size} {jobs}"));
+            let handles: Vec<_> = (0..all).map(|_| pool.apply_async(hold, (gate.arg(),))).collect();
+            gate.wait_for(size);
+            pool.close();
+            gate.open();
+            pool.join().unwrap();
+            assert!(handles.into_iter().all(|handle| handle.get().is_ok()), "{size} {jobs} {all}");
+        }
+    });
+}
+
+#[test]
+fn no_replacement_escapes_the_end() {
+    scenario(|| {
+        for round in 0..10 {
+            let pool = workers(3).max_jobs_per_worker(1).build().unwrap();
+            let all = pool.map_async(square, 0..1000);
+            eventually("workers are replaced", || pool.stats().retired >= round);
+            promptly("drop", || drop(pool));
+            assert!(processes_below(std::process::id()).is_empty());
+            assert_eq!(all.get(), Err(JobError::PoolClosed));
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use scenario::{
     Gate, SOON, all_up, assert_all_over, assert_usable, eventually, is_alive, promptly, scenario, send, stop,
     within,
 };
-use sidestep::{JobError, Pool};
+use sidestep::{Bytes, JobError, Pool};
 
 sidestep::worker_entry!();
 
@@ -135,6 +135,42 @@ fn stopped_workers_do_not_hold_up_the_end() {
         promptly("terminate", || pool.terminate());
         assert_eq!(handle.get(), Err(JobError::PoolClosed));
         promptly("join", || pool.join()).unwrap();
+    });
+}
+
+/// More bytes than a pipe takes.
+const MUCH: usize = 16 << 20;
+
+#[sidestep::job]
+fn length(bytes: Bytes) -> usize {
+    bytes.len()
+}
+
+#[test]
+fn a_job_can_be_cancelled_whose_argument_is_still_being_sent() {
+    scenario(|| {
+        let pool = Pool::new(1).unwrap();
+        let worker = all_up(&pool, 1)[0];
+        stop(worker);
+        let handle = pool.apply_async(length, (Bytes::from(vec![1; MUCH]),));
+        assert!(handle.cancel());
+        assert_eq!(promptly("it", || handle.get()), Err(JobError::Cancelled));
+        send(worker, Signal::SIGCONT);
+        // What is left of it does not get in the way of the next one.
+        assert_usable(&pool);
+        assert_eq!((pool.apply(length, (vec![1; MUCH].into(),)), pool.stats().failed), (Ok(MUCH), 0));
+    });
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_it_reads_an_argument_is_replaced_and_no_limit_counts() {
+    scenario(|| {
+        let pool = Pool::builder().workers(1).timeout(Duration::from_millis(300)).build().unwrap();
+        let worker = all_up(&pool, 1)[0];
+        stop(worker);
+        assert_eq!(pool.apply(length, (vec![1; MUCH].into(),)), Ok(MUCH));
+        assert!(!is_alive(worker));
+        assert_eq!(pool.stats().failed, 0);
     });
 }
 

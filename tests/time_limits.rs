@@ -86,6 +86,59 @@ fn a_job_that_is_deaf_to_the_request_ends_on_time_too() {
     });
 }
 
+#[sidestep::job]
+fn ends_for_ever(gate: String) {
+    extern "C" fn never() {
+        loop {
+            std::thread::park();
+        }
+    }
+    // SAFETY: what is registered runs once, in the exit below.
+    assert_eq!(unsafe { libc::atexit(never) }, 0);
+    arrive(&gate);
+    std::process::exit(3)
+}
+
+#[test]
+fn a_job_that_hangs_in_its_own_exit_ends_on_time_too() {
+    scenario(|| {
+        let pool = strict(1);
+        let gate = Gate::new("gate");
+        let pid = assert_ends_on_time(pool.apply_async(ends_for_ever, (gate.arg(),)));
+        assert_eq!(gate.arrived(), [pid]);
+        assert_usable(&pool);
+    });
+}
+
+/// Is in the kernel until a child ends, which does not end: its state is `D`, and a signal that is caught waits.
+#[sidestep::job]
+#[cfg(target_os = "linux")]
+fn waits_for_a_child(gate: String) {
+    arrive(&gate);
+    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: as fork, for the memory is not shared; the child calls nothing but system calls.
+    unsafe {
+        if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_job_that_waits_in_the_kernel_ends_on_time_too() {
+    scenario(|| {
+        let pool = strict(1);
+        let gate = Gate::new("gate");
+        let handle = pool.call(waits_for_a_child).timeout(LIMIT).apply_async((gate.arg(),));
+        let pid = assert_ends_on_time(handle);
+        eventually("it is gone", || !is_alive(pid));
+        assert_usable(&pool);
+    });
+}
+
 #[test]
 fn each_item_of_a_chunk_has_its_own_time() {
     scenario(|| {

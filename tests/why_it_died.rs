@@ -234,8 +234,10 @@ fn take_memory(bytes: usize) -> usize {
 #[cfg(target_os = "linux")]
 fn a_kill_for_want_of_memory_is_told_where_the_system_counts_them() {
     scenario(|| {
-        // Most systems let nobody but root make a group.
-        let Some(_group) = group::Group::enter(256 << 20) else { return };
+        let Some(_group) = group::Group::enter(256 << 20) else {
+            eprintln!("SKIPPED: this needs a memory group, which most systems let nobody but root make");
+            return;
+        };
         let pool = quiet().build().unwrap();
         let hint = hint(pool.apply(take_memory, (1 << 30,)));
         assert!(hint.contains("memory ran out"), "{hint}");

@@ -7,7 +7,7 @@ use scenario::jobs::{arrive, pid, square};
 use scenario::{
     Gate, all_up, assert_all_over, assert_usable, cause, eventually, is_lost, promptly, scenario, send,
 };
-use sidestep::{Cause, Pool};
+use sidestep::{Cause, JobError, Pool};
 
 sidestep::worker_entry!();
 
@@ -34,6 +34,33 @@ fn a_result_that_was_committed_outlives_its_worker() {
             }
         }
         assert_usable(&pool);
+    });
+}
+
+/// What fails in each way, one right after the other.
+#[sidestep::job]
+fn fails_and_ends(n: u32) -> u32 {
+    match n % 3 {
+        0 => n,
+        1 => panic!("item {n}"),
+        _ => std::process::exit(1),
+    }
+}
+
+#[test]
+fn a_panic_right_before_a_death_is_told_as_a_panic() {
+    scenario(|| {
+        let pool = Pool::new(1).unwrap();
+        for chunk in [1, 3, 30] {
+            let results = pool.call(fails_and_ends).chunk_size(chunk).imap(0..30);
+            for (n, result) in (0..).zip(results.collect::<Vec<_>>()) {
+                match (n % 3, result) {
+                    (0, result) => assert_eq!(result, Ok(n)),
+                    (1, Err(JobError::Panicked { message, .. })) => assert_eq!(message, format!("item {n}")),
+                    (_, result) => assert_eq!((n % 3, cause(result)), (2, Cause::Exit(1))),
+                }
+            }
+        }
     });
 }
 
