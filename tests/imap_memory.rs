@@ -1,10 +1,11 @@
-//! An `imap` whose results are taken slowly does not pile them up. The peak of a whole process is measured, so each
-//! test has one of its own.
+//! What waits takes little memory, and an `imap` whose results are taken slowly does not pile them up. The peak of a
+//! whole process is measured, so each test has one of its own.
 
 mod scenario;
 
-use scenario::{eventually, scenario};
-use sidestep::{Bytes, Pool};
+use scenario::jobs::{hold, square};
+use scenario::{Gate, descriptors, eventually, scenario};
+use sidestep::{Bytes, JobError, Pool};
 
 sidestep::worker_entry!();
 
@@ -77,5 +78,24 @@ fn a_limited_queue_does_not_change_that() {
     scenario(|| {
         let pool = Pool::builder().workers(2).queue_limit(100).queue_bytes(MIB).build().unwrap();
         take_slowly(&pool, pool.imap(large, 0..1000), 24);
+    });
+}
+
+#[test]
+fn many_jobs_that_wait_take_little_memory_and_no_descriptor() {
+    scenario(|| {
+        const MANY: i64 = 200_000;
+        let pool = Pool::new(1).unwrap();
+        let gate = Gate::new("gate");
+        let busy = pool.apply_async(hold, (gate.arg(),));
+        gate.wait_for(1);
+        let (before, open) = (peak(), descriptors().len());
+        let handles: Vec<_> = (0..MANY).map(|n| pool.apply_async(square, (n,))).collect();
+        assert_eq!((pool.stats().queued, descriptors().len()), (MANY as u64, open));
+        let each = (peak() - before) * MIB / MANY as usize;
+        assert!(each < 1024, "{each} bytes a job");
+        drop(pool);
+        assert_eq!(busy.get(), Err(JobError::PoolClosed));
+        assert!(handles.into_iter().all(|handle| handle.get() == Err(JobError::PoolClosed)));
     });
 }
