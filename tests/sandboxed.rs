@@ -131,6 +131,21 @@ fn a_job_that_puts_itself_into_a_sandbox_is_served_on_until_it_breaks_out() {
 }
 
 #[test]
+fn too_little_memory_for_another_process_leaves_the_pool_with_those_that_it_has() {
+    scenario(|| {
+        let pool = Pool::new(2).unwrap();
+        let workers = all_up(&pool, 2);
+        refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::ENOMEM);
+        send(workers[0], Signal::SIGKILL);
+        eventually("one is left", || pool.pids() == workers[1..]);
+        assert_usable(&pool);
+        assert!(matches!(promptly("another pool", || Pool::new(2)), Err(PoolError::Spawn { .. })));
+        pool.close();
+        promptly("join", || pool.join()).unwrap();
+    });
+}
+
+#[test]
 fn a_sandbox_that_allows_no_programs_is_told_at_once() {
     scenario(|| {
         refuse(&[libc::SYS_execve, libc::SYS_execveat], libc::EACCES);
