@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use scenario::jobs::{arrive, hold, pid, square};
 use scenario::{
-    Gate, all_up, assert_all_over, descriptors, eventually, is_alive, processes_below, promptly, scenario,
-    state_of,
+    Gate, all_up, assert_all_over, descriptors, eventually, is_alive, number, processes_below, promptly,
+    resident, scenario, state_of,
 };
 use sidestep::{Builder, Cause, JobError, Pool, PoolError, WorkerState};
 
@@ -31,11 +31,6 @@ fn exits_at(n: i64, at: i64) -> i64 {
 
 fn workers(workers: usize) -> Builder {
     Pool::builder().workers(workers)
-}
-
-/// A number from the environment, so that a test can be run for longer.
-fn number(name: &str, else_: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(else_)
 }
 
 #[test]
@@ -219,10 +214,6 @@ fn a_job_that_runs_at_its_workers_age_ends() {
 /// `SIDESTEP_ONE_JOB_WORKERS` sets how many.
 #[test]
 fn many_workers_of_one_job_leave_nothing_behind() {
-    fn resident() -> u64 {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
-    }
     scenario(|| {
         let all = number("SIDESTEP_ONE_JOB_WORKERS", 400);
         let pool = workers(4).max_jobs_per_worker(1).build().unwrap();

@@ -200,8 +200,6 @@ fn too_few_processes_for_all_workers_are_enough_for_some() {
                     refused += 1;
                     assert!(message.contains("processes") || message.contains("thread"), "{message}");
                 }
-                // A worker that may not have its second thread.
-                Err(PoolError::Start { .. }) => refused += 1,
                 Err(other) => panic!("{processes}: {other:?}"),
             }
         }

@@ -5,7 +5,7 @@ mod scenario;
 use std::time::{Duration, Instant};
 
 use scenario::jobs::{die, hold, spin, square};
-use scenario::{Gate, all_up, assert_all_over, assert_usable, cause, eventually, promptly, scenario};
+use scenario::{Gate, all_up, assert_all_over, assert_usable, cause, eventually, number, promptly, scenario};
 use sidestep::{Cause, JobError, JobHandle, Pool, PoolError};
 
 sidestep::worker_entry!();
@@ -327,17 +327,20 @@ fn a_job_that_cannot_be_sent_does_not_hold_up_join() {
     });
 }
 
+/// `SIDESTEP_POOLS` sets how many times.
 #[test]
 fn dropping_an_idle_pool_is_quick_and_complete_a_hundred_times() {
     scenario(|| {
-        let before = scenario::descriptors().len();
-        for _ in 0..100 {
+        let (before, memory) = (scenario::descriptors().len(), scenario::resident());
+        for _ in 0..number("SIDESTEP_POOLS", 100) {
             let pool = Pool::new(1).unwrap();
             assert_eq!(pool.apply(square, (3,)), Ok(9));
             promptly("drop", || drop(pool));
             assert!(scenario::processes_below(std::process::id()).is_empty());
             eventually("the last descriptors go", || scenario::descriptors().len() == before);
         }
+        let grown = scenario::resident().saturating_sub(memory);
+        assert!(grown < 4096, "{grown} KiB");
     });
 }
 

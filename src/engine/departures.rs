@@ -178,16 +178,23 @@ impl Core {
         }
         let words = link.page.last_words();
         let fault = link.fault.clone().or_else(|| match words {
-            LastWords::None => None,
+            LastWords::None | LastWords::NoThread => None,
             LastWords::DescriptorLost => Some("a descriptor of the channel was closed or replaced".into()),
             LastWords::BadStream => Some("the worker could not read what it was sent".into()),
         });
+        let state = self.scheduler.state(at);
+        let no_thread = words == LastWords::NoThread && state == State::Starting;
         // A worker that could still say why it ends has noted what it ran.
-        let how = if link.fault.is_some() { Down::Protocol } else { Down::Died(link.page.current()) };
+        let how = match (&link.fault, no_thread) {
+            (Some(_), _) => Down::Protocol,
+            (None, true) => Down::NotSpawned,
+            (None, false) => Down::Died(link.page.current()),
+        };
         let tail = link.stderr.tail();
         let cause = cause_of(exit);
-        let state = self.scheduler.state(at);
-        if state == State::Starting {
+        if no_thread {
+            self.note_no_thread(at);
+        } else if state == State::Starting {
             self.note_failed_start(&link, cause, &tail);
         }
         let reason = self.reason(&link, exit, &tail);
@@ -215,6 +222,14 @@ impl Core {
             && link.killed.is_none();
         let out_of_memory = self.oom_kills.as_mut().filter(|_| killed_by_others).map(OomKills::take_one);
         Reason::of(exit, tail, out_of_memory)
+    }
+
+    /// The system has no room for a worker's second thread: as if it had none for the worker.
+    fn note_no_thread(&mut self, at: usize) {
+        if self.start == Start::Pending && at == 0 {
+            let message = "a worker got no second thread: as many processes run as may".into();
+            self.start = Start::Failed(PoolError::Spawn { message });
+        }
     }
 
     /// A start that fails while the pool waits for its first worker fails the pool; so does a worker that can never be used.

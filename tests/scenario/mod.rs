@@ -115,8 +115,18 @@ fn outside(name: &str) {
 
 /// How long races go on; more than the default finds more.
 pub fn race_time() -> Duration {
-    let seconds = std::env::var("SIDESTEP_RACE_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(3))
+    Duration::from_secs(number("SIDESTEP_RACE_SECONDS", 3) as u64)
+}
+
+/// A number from the environment, so that a test can be run for longer.
+pub fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// This process's resident memory, in KiB.
+pub fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
 }
 
 /// A directory of this scenario's own.

@@ -50,6 +50,8 @@ pub enum LastWords {
     DescriptorLost = 1,
     /// The parent's stream did not make sense.
     BadStream = 2,
+    /// The system gave it no second thread.
+    NoThread = 3,
 }
 
 /// An item that a worker has begun, in [`Page::running`].
@@ -295,6 +297,7 @@ impl Page {
         match self.control().last_words.load(Ordering::Acquire) {
             1 => LastWords::DescriptorLost,
             2 => LastWords::BadStream,
+            3 => LastWords::NoThread,
             _ => LastWords::None,
         }
     }

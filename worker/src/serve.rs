@@ -30,7 +30,7 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
     own_signals();
     panics::install_hook();
     if watcher::start(link).is_err() {
-        link.end(LastWords::None);
+        link.end(LastWords::NoThread);
     }
     let hello =
         Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
