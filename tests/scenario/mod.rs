@@ -65,6 +65,8 @@ fn again(name: &str, role: &str) -> Command {
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(SCENARIO, name)
         .env(ROLE, role)
+        // Many panic on purpose; to find the names for a backtrace takes up to a second of this program.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null());
     command
 }
