@@ -182,3 +182,28 @@ fn all_up_or_busy(pool: &Pool, workers: usize) -> Vec<u32> {
     });
     pool.pids()
 }
+
+/// Tiny jobs leave their worker between two of them for most of its time. No clock runs there.
+#[test]
+fn one_that_is_stopped_at_any_moment_holds_up_no_limited_job() {
+    scenario(|| {
+        let limit = Duration::from_millis(200);
+        let pool = Pool::builder().workers(2).timeout(limit).grace(limit).build().unwrap();
+        for round in 0..12u64 {
+            let workers = all_up(&pool, 2);
+            let handle = pool.map_async(square, 0..30_000);
+            std::thread::sleep(Duration::from_micros(round * 700));
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(workers[0] as i32), Signal::SIGSTOP);
+            let begin = Instant::now();
+            let outcome = handle.get();
+            let took = begin.elapsed();
+            assert!(took < Duration::from_secs(4), "round {round}: {took:?}");
+            // The one that it was stopped in has come to its limit, or is lost with it.
+            assert!(
+                matches!(outcome, Ok(_) | Err(JobError::TimedOut { .. } | JobError::WorkerLost { .. })),
+                "{outcome:?}"
+            );
+        }
+        assert_usable(&pool);
+    });
+}

@@ -339,13 +339,16 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let slot = &self.slots[at];
         let quiet = |since| slot.state == State::Ready && now.saturating_duration_since(since) >= UNCLAIMED;
         match slot.flight.front() {
-            Some(first) => quiet(first.sent.max(slot.progress)) && effects.claimed(at, first.number) == 0,
+            Some(first) => {
+                quiet(first.sent.max(slot.progress))
+                    && (effects.claimed(at, first.number) == 0 || self.is_between_items(at, effects))
+            }
             // All that it was sent was withdrawn, and it does not even take that out of its pipe.
             None => slot.jammed && quiet(slot.progress),
         }
     }
 
-    /// A worker that [`tick`](Self::tick) named was looked at. One that was stopped is replaced, and what it was sent
+    /// A worker that [`tick`](Self::tick) named was looked at. One that was stopped is replaced, and what it had not begun
     /// goes elsewhere without blame; one that gets no processor loses its work only if somebody else is idle.
     pub(crate) fn looked_at(
         &mut self,
@@ -360,8 +363,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let scribbled = self.unread(at, effects) > SLOTS;
         if stopped || scribbled {
             self.take_back(at, u32::MAX, effects);
-            // What it has begun since then is innocent.
-            if self.slots[at].flight.is_empty() {
+            // What it has begun since then is innocent. If it was stopped between two items, no limit would ever end it.
+            if self.slots[at].flight.is_empty() || stopped && self.halt_between_items(at, effects) {
                 self.slots[at].set(State::Leaving, now);
                 effects.kill(at);
             }

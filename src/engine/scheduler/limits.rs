@@ -112,6 +112,26 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         run.limit.is_some() || self.limits.any()
     }
 
+    /// Whether a worker is in none of its items, all of which are limited: no clock runs there.
+    pub(super) fn is_between_items(&self, at: usize, effects: &impl Effects<P, S>) -> bool {
+        let slot = &self.slots[at];
+        let limited = !slot.flight.is_empty() && slot.flight.iter().all(|run| self.is_limited(run));
+        limited && slot.doom.is_none() && effects.running(at).is_none()
+    }
+
+    /// Has a worker that is in none of its items begin no other. `false` if it has just begun one: it may go on.
+    pub(super) fn halt_between_items(&self, at: usize, effects: &mut impl Effects<P, S>) -> bool {
+        if !self.is_between_items(at, effects) {
+            return false;
+        }
+        effects.halt(at, true);
+        let between = self.is_between_items(at, effects);
+        if !between {
+            effects.halt(at, false);
+        }
+        between
+    }
+
     /// Has a worker begin nothing more whose item has come to a limit, and gives that item, which is then to be charged.
     /// `None` if it has just ended: the worker may go on.
     pub(crate) fn halt(
