@@ -97,6 +97,8 @@ struct Control {
 const _: () = assert!(size_of::<Control>() <= CONTROL);
 const NOTHING: u64 = u64::MAX;
 const NEVER: u64 = u64::MAX;
+/// In a word that names an item: it may still be kept from beginning. An item's place has 20 bits.
+const NOT_BEGUN: u64 = 1 << 31;
 
 /// One side's view of the mapping.
 #[derive(Debug)]
@@ -237,11 +239,13 @@ impl Page {
 
     /// Worker: the same in a run that is watched. `false` if the item may not begin now.
     pub fn begin_watched(&self, run: u32, item: u32, cpu_before: u64) -> bool {
+        let current = (run as u64) << 32 | item as u64;
         self.control().cpu_before.store(cpu_before, Ordering::Relaxed);
-        self.control().current.store((run as u64) << 32 | item as u64, Ordering::SeqCst);
+        self.control().current.store(current | NOT_BEGUN, Ordering::SeqCst);
         let begins = self.control().halt.load(Ordering::SeqCst) == 0;
         if begins {
             self.control().begun.store(clock::now(), Ordering::Release);
+            self.control().current.store(current, Ordering::Release);
         }
         begins
     }
@@ -265,14 +269,15 @@ impl Page {
         let begun = control.begun.load(Ordering::Acquire);
         let cpu_before = control.cpu_before.load(Ordering::Acquire);
         let age = clock::now().saturating_sub(begun);
-        let (run, item) = ((current >> 32) as u32, current as u32);
+        let (run, item) = ((current >> 32) as u32, (current & !NOT_BEGUN) as u32);
         (current != NOTHING && begun != NEVER).then_some(Begun { run, item, age, cpu_before })
     }
 
-    /// Parent: the item that the worker ran last, as run number and index.
+    /// Parent: the item that the worker ran last, as run number and index; `None` also if it was about to begin one that
+    /// is watched.
     pub fn current(&self) -> Option<(u32, u32)> {
         match self.control().current.load(Ordering::Acquire) {
-            NOTHING => None,
+            word if word & NOT_BEGUN != 0 => None,
             word => Some(((word >> 32) as u32, word as u32)),
         }
     }

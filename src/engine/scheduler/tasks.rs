@@ -296,6 +296,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.end_if_late(at, effects);
         self.note_room(at, effects);
         self.recycle(at, now, effects);
+        if self.phase == Phase::Closed {
+            // What is to be tried again may need a worker that was let go.
+            self.revive_all(now, effects);
+        }
         self.dispatch(now, effects);
         self.retire_if_done(now, effects);
     }

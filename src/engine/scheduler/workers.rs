@@ -47,7 +47,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     }
 
     /// The same in all slots.
-    fn revive_all(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+    pub(super) fn revive_all(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
         for at in 0..self.target {
             self.revive(at, now, effects);
         }

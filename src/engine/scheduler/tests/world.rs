@@ -264,6 +264,7 @@ impl World {
             process.since = *now;
             process.cpu_before = process.usage.cpu;
             if run.watched && process.halted {
+                process.current = None;
                 return false;
             }
             assert!(!process.asked, "{key:?} runs although its worker is about to end");
