@@ -38,7 +38,7 @@ pub const PAGE: usize = CONTROL + OUT;
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
