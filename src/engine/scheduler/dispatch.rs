@@ -337,7 +337,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     fn has_not_begun(&self, at: usize, now: Instant, effects: &impl Effects<P, S>) -> bool {
         let slot = &self.slots[at];
-        let quiet = |since| slot.state == State::Ready && now.saturating_duration_since(since) >= UNCLAIMED;
+        let serves = matches!(slot.state, State::Ready | State::Leaving);
+        let quiet = |since| serves && now.saturating_duration_since(since) >= UNCLAIMED;
         match slot.flight.front() {
             Some(first) => {
                 quiet(first.sent.max(slot.progress))
@@ -357,8 +358,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) {
-        if self.slots[at].state != State::Ready {
-            return;
+        match self.slots[at].state {
+            State::Ready => {}
+            State::Leaving if stopped && self.halt_between_items(at, effects) => return effects.kill(at),
+            _ => return,
         }
         let scribbled = self.unread(at, effects) > SLOTS;
         if stopped || scribbled {
