@@ -24,11 +24,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn ticket(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.tickets(1)[0]
     }
 
+    /// So many in a row: other threads take theirs meanwhile, and an attempt's ticket is counted from the first one's.
     pub(crate) fn tickets(&self, count: u64) -> Vec<u64> {
-        (0..count).map(|_| self.ticket()).collect()
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        (first..first + count).collect()
     }
 
     /// A job's handle has told how it ended.
