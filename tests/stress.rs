@@ -136,6 +136,8 @@ fn a_kill_in_any_microsecond_of_a_mixed_run_costs_one_job_at_most() {
                 log.ended(*ticket, handle.get());
             }
             assert!(pool.stats().failed <= before + 1, "one kill has cost more than one job");
+            // The next round's victim is to be one that lives.
+            scenario::eventually("the victim is gone", || !pool.pids().contains(&victim));
         }
         log.check();
     });
