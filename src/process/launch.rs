@@ -262,7 +262,7 @@ mod tests {
         let standard = [0, 1, 2].map(|fd| {
             // SAFETY: these three are open here and nobody closes them meanwhile.
             let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-            rustix::io::fcntl_dupfd_cloexec(fd, 100).unwrap()
+            rustix::io::fcntl_dupfd_cloexec(fd, 30).unwrap()
         });
         (0..3).for_each(|fd| nix::unistd::close(fd).unwrap());
         let outcome = std::panic::catch_unwind(|| {
