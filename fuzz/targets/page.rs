@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use sidestep_worker::frame::Assembler;
-use sidestep_worker::page::{Begun, MAX_RUN, OUT, PAGE, Page};
+use sidestep_worker::page::{Begun, Filled, Lane, MAX_RUN, OUT, PAGE, Page};
 
 struct Shared {
     file: File,
@@ -44,11 +44,31 @@ fuzz_target!(|input: (u32, u64, u16, &[u8], &[u8])| {
     if let Some(withdrawn) = page.withdraw(run, 3) {
         assert!(withdrawn.len() <= 3 && withdrawn.end <= MAX_RUN);
     }
-    let mut assembler = Assembler::new();
-    if let Some(unread) = page.unread(position) {
+    // Results of one that lives, and of a dead one.
+    take(page.results(), position);
+    if let Ok(unread) = page.results().unread(position) {
         assert!(unread.len() <= OUT);
-        if assembler.extend(&unread).is_ok() {
-            while let Ok(Some(_)) = assembler.next() {}
-        }
+        frames(&unread);
     }
+    // Jobs on their way to it: what it says of them changes nothing of what the parent has put there.
+    let (lane, mut filled) = (page.jobs(), Filled::default());
+    let _ = filled.may_begin_again(lane);
+    assert!(filled.put(lane, [&[7; 9], out.get(..100).unwrap_or(out)]));
+    let used = filled.used();
+    let _ = filled.take_for_pipe(lane, |left| assert!(left.len() <= used));
 });
+
+fn take(lane: Lane<'_>, position: u64) {
+    let mut assembler = Assembler::new();
+    if let Ok(count) = lane.take(position, &mut assembler) {
+        assert!(count <= OUT && assembler.waiting() == count);
+        while let Ok(Some(_)) = assembler.next() {}
+    }
+}
+
+fn frames(bytes: &[u8]) {
+    let mut assembler = Assembler::new();
+    if assembler.extend(bytes).is_ok() {
+        while let Ok(Some(_)) = assembler.next() {}
+    }
+}

@@ -1,16 +1,16 @@
 //! Callers ask for room in the queue here, and wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scheduler::{Grant, Load, Room, TaskKey};
-use super::{Core, Engine};
+use super::{Core, Engine, Signal};
 
 /// One who waits for room. He is admitted with the engine's lock held, so that he is in line or has his grant.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     pub(crate) grant: Mutex<Option<Grant>>,
-    pub(crate) changed: Condvar,
+    pub(crate) changed: Signal,
     admitted: AtomicBool,
 }
 
@@ -23,7 +23,7 @@ impl Waiter {
         let mut place = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Some(grant);
         self.admitted.store(true, Ordering::Release);
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 }
 

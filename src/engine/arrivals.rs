@@ -53,10 +53,11 @@ impl Engine {
             .and_then(|()| watch(stderr.as_fd(), Source::Stderr))
             .and_then(|()| stdout.as_ref().map_or(Ok(()), |stdout| watch(stdout.as_fd(), Source::Stdout)));
         let gauge = self.config.limits.any().then(|| Gauge::open(pid)).transpose();
+        let page = Arc::new(spawned.page);
         let link = Link {
             generation,
             child: spawned.child,
-            page: spawned.page,
+            page: page.clone(),
             outbox: Outbox::new(spawned.jobs),
             greeting: Greeting::Silent,
             fault: None,
@@ -80,7 +81,7 @@ impl Engine {
                 io.ends.resize_with(at + 1, || None);
             }
             let gauge = gauge.ok().flatten();
-            io.ends[at] = Some(Ends { inbox, stdout, stderr, captures, gauge });
+            io.ends[at] = Some(Ends { inbox, page, stdout, stderr, captures, gauge });
         }
     }
 

@@ -85,6 +85,9 @@ impl Engine {
                     continue;
                 }
                 let stopped = link.child.is_stopped();
+                // It does not look into its lane, whatever it says there.
+                core.wires.empty_lane(at, &self.poller);
+                let Some(link) = core.wires.links[at].as_ref() else { continue };
                 // It cannot claim what has not arrived. Sent to another one, it would not arrive any sooner.
                 if !stopped && link.outbox.is_full() && link.outbox.has_moved(STUCK, now) {
                     continue;

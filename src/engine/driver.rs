@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use sidestep_worker::frame::Header;
+use sidestep_worker::patience::{POLL, Patience};
 
 use crate::process::{Flow, Interest, Ready};
 
@@ -14,8 +15,8 @@ use super::results::Ends;
 use super::scheduler::LOOK_EVERY;
 use super::sleep::Sleep;
 
-/// A caller who waits polls this long before he sleeps: waking a sleeper takes longer than a short job.
-const SPIN: Duration = Duration::from_micros(50);
+/// While he polls he looks into pages, which costs nothing, and asks the system no more often than this.
+const ASK_EVERY: Duration = Duration::from_micros(4);
 /// Time is looked at no more often than this while results come in.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -28,6 +29,9 @@ pub(super) struct Io {
     pub(super) paused: Vec<(usize, u32, Source)>,
     pub(super) frames: Vec<(Header, std::ops::Range<usize>)>,
     pub(super) next_tick: Option<Instant>,
+    /// Slots into whose pages the one who polls looks.
+    looked_at: Vec<usize>,
+    patience: Patience,
 }
 
 /// What a descriptor of a worker's is.
@@ -71,6 +75,9 @@ impl Engine {
         let mut ready = Vec::new();
         while !self.core().finished {
             self.turns.park();
+            if let Some(mut io) = self.try_io() {
+                self.stop_looking(&mut io);
+            }
             let (timeout, finished) = self.sleep_time(Sleep::fall_in_thread);
             if finished {
                 // A caller has seen the end meanwhile, and the bell that tells of it.
@@ -114,21 +121,30 @@ impl Engine {
             return false;
         };
         let turn = self.turns.begin();
-        let spin_until = Instant::now() + SPIN;
+        let polls = self.free_core.load(Ordering::Relaxed) && io.patience.polls();
+        let mut poll = Poll::begin(Instant::now(), polls);
+        self.begin_looking(&mut io);
         while !done() {
             let now = Instant::now();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
             if left.is_some_and(|left| left.is_zero()) {
                 break;
             }
-            let timeout = if now < spin_until {
-                Some(Duration::ZERO)
-            } else {
-                let (look, _) = self.sleep_time(Sleep::fall);
-                if done() {
-                    break;
+            let timeout = match poll.next(now, io.is_tick_due(now)) {
+                Step::Look => {
+                    self.look(&mut io);
+                    continue;
                 }
-                left.into_iter().chain(look).min()
+                Step::Ask => Some(Duration::ZERO),
+                Step::Sleep => {
+                    poll.give_up(&mut io.patience);
+                    let (look, _) = self.sleep_time(Sleep::fall);
+                    self.stop_looking(&mut io);
+                    if done() {
+                        break;
+                    }
+                    left.into_iter().chain(look).min()
+                }
             };
             let mut ready = std::mem::take(&mut io.ready);
             let _ = self.poller.wait(&mut ready, timeout);
@@ -136,6 +152,7 @@ impl Engine {
             io.ready = ready;
             self.process(&mut io);
         }
+        poll.end(&mut io.patience);
         drop(io);
         let (work, wake) = {
             let mut guard = self.core();
@@ -153,20 +170,56 @@ impl Engine {
         true
     }
 
-    /// Takes what the poller has told.
-    fn process(&self, io: &mut Io) {
-        struct Reading<'a>(&'a AtomicUsize);
-        impl Drop for Reading<'_> {
-            fn drop(&mut self) {
-                self.0.store(0, Ordering::Relaxed);
+    // ---- pages ----
+
+    /// Results of the workers that were sent something are looked for in their pages from now on.
+    fn begin_looking(&self, io: &mut Io) {
+        for at in self.core().wires.awaited.drain(..) {
+            if !io.looked_at.contains(&at)
+                && let Some(ends) = io.ends.get(at).and_then(Option::as_ref)
+            {
+                ends.page.results().look(true);
+                io.looked_at.push(at);
             }
         }
-        self.reader.store(super::here(), Ordering::Relaxed);
-        let _reading = Reading(&self.reader);
-        self.process_ready(io);
     }
 
-    fn process_ready(&self, io: &mut Io) {
+    fn look(&self, io: &mut Io) {
+        for place in 0..io.looked_at.len() {
+            let at = io.looked_at[place];
+            let Some(ends) = io.ends.get(at).and_then(Option::as_ref).filter(|ends| ends.has_news()) else {
+                continue;
+            };
+            let generation = ends.inbox.generation;
+            let _reading = self.reading();
+            if !self.look_at(io, at) {
+                // It is in the pipe already.
+                self.read_results(io, at, generation);
+            }
+        }
+        std::hint::spin_loop();
+    }
+
+    /// From now on workers write their results as soon as they have nothing else to do. What they have not written
+    /// because somebody looked is taken.
+    fn stop_looking(&self, io: &mut Io) {
+        for at in std::mem::take(&mut io.looked_at) {
+            let Some(ends) = io.ends.get(at).and_then(Option::as_ref) else { continue };
+            ends.page.results().look(false);
+            let _reading = self.reading();
+            self.look_at(io, at);
+        }
+    }
+
+    /// This thread reads until that is dropped.
+    fn reading(&self) -> Reading<'_> {
+        self.reader.store(super::here(), Ordering::Relaxed);
+        Reading(&self.reader)
+    }
+
+    /// Takes what the poller has told.
+    fn process(&self, io: &mut Io) {
+        let _reading = self.reading();
         let ready = std::mem::take(&mut io.ready);
         for event in &ready {
             let (slot, generation, source) = untoken(event.token);
@@ -185,7 +238,7 @@ impl Engine {
         self.resume_outputs(io);
         self.take_arrivals(io);
         let now = Instant::now();
-        if io.next_tick.is_none_or(|tick| tick <= now) {
+        if io.is_tick_due(now) {
             io.next_tick = Some(now + TICK);
             self.tick(io, now);
         }
@@ -223,7 +276,68 @@ impl Engine {
     }
 }
 
+struct Reading<'a>(&'a AtomicUsize);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// How a caller waits: he polls for a while before he sleeps.
+struct Poll {
+    polls: bool,
+    end: Instant,
+    /// When the poller is asked next.
+    ask: Instant,
+}
+
+enum Step {
+    /// Look into the pages.
+    Look,
+    /// Look at everything there is.
+    Ask,
+    Sleep,
+}
+
+impl Poll {
+    fn begin(now: Instant, polls: bool) -> Poll {
+        Poll { polls, end: if polls { now + POLL } else { now }, ask: now + ASK_EVERY }
+    }
+
+    fn next(&mut self, now: Instant, tick: bool) -> Step {
+        if now >= self.end {
+            Step::Sleep
+        } else if now >= self.ask || tick {
+            self.ask = now + ASK_EVERY;
+            Step::Ask
+        } else {
+            Step::Look
+        }
+    }
+}
+
+impl Poll {
+    /// He is about to sleep.
+    fn give_up(&mut self, patience: &mut Patience) {
+        if std::mem::take(&mut self.polls) {
+            patience.learn(false);
+        }
+    }
+
+    /// What he has waited for is there.
+    fn end(self, patience: &mut Patience) {
+        if self.polls {
+            patience.learn(true);
+        }
+    }
+}
+
 impl Io {
+    fn is_tick_due(&self, now: Instant) -> bool {
+        self.next_tick.is_none_or(|tick| tick <= now)
+    }
+
     pub(super) fn end(&mut self, at: usize, generation: u32) -> Option<&mut Ends> {
         self.ends.get_mut(at)?.as_mut().filter(|ends| ends.inbox.generation == generation)
     }

@@ -63,9 +63,22 @@ impl Inbox {
         Ok(Stopped::Turn)
     }
 
+    /// How many bytes were read.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// Takes what the worker has committed from where it lies, if the pipe has nothing that comes before it; tells
+    /// whether there was anything.
+    pub(crate) fn take(&mut self, page: &Page) -> Result<bool, FrameError> {
+        let count = page.results().take(self.read, &mut self.assembler)?;
+        self.read += count as u64;
+        Ok(count > 0)
+    }
+
     /// Of a dead worker: takes what it had committed and not written. `false` if the page makes no sense.
     pub(crate) fn take_committed(&mut self, page: &Page) -> bool {
-        let Some(bytes) = page.unread(self.read) else { return false };
+        let Ok(bytes) = page.results().unread(self.read) else { return false };
         self.read += bytes.len() as u64;
         self.assembler.extend(&bytes).is_ok()
     }

@@ -12,6 +12,7 @@
 //! | `start`, `finish` | a worker's greeting; the pool's end |
 //! | `admission` | callers wait for room in the queue |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
+//! | `signal` | a condition variable |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
 //! There are two locks. `core` is held for microseconds, by whoever submits, cancels or brings results. `io` is held by
@@ -30,14 +31,16 @@ mod inbox;
 mod outbox;
 mod results;
 pub(crate) mod scheduler;
+mod signal;
 mod sink;
 mod sleep;
 mod start;
 mod turns;
 mod wires;
 
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,8 +59,9 @@ use scheduler::{
     Backoff, Bounds, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
 };
+pub(crate) use signal::Signal;
 pub use sink::Captured;
-pub(crate) use sink::Sink;
+pub(crate) use sink::{Sink, Values, accept_each};
 use sleep::Sleep;
 pub(crate) use start::JobTable;
 use start::Start;
@@ -103,6 +107,10 @@ pub(crate) struct Engine {
     sleep: Sleep,
     /// The thread that is reading just now, by [`here`]; 0 if none is.
     reader: AtomicUsize,
+    /// The workers' jobs, once one of them has said hello.
+    table: Arc<OnceLock<JobTable>>,
+    /// Fewer workers are at work than there are cores, when somebody last looked.
+    free_core: AtomicBool,
     /// The pool is closed, terminated or broken: the one who reads looks whether anything is left.
     ending: AtomicBool,
     pub(crate) callbacks: Arc<Callbacks>,
@@ -129,7 +137,8 @@ pub(crate) struct Core {
     wires: Wires,
     room: Rooms,
     start: Start,
-    table: Option<Arc<JobTable>>,
+    /// The same as the engine's.
+    table: Arc<OnceLock<JobTable>>,
     /// Processes that were killed and could not be reaped in time.
     unreaped: Vec<u32>,
     oom_kills: Option<OomKills>,
@@ -148,13 +157,15 @@ impl Engine {
             let poller = poller.clone();
             Forwarder::new(Arc::new(move || poller.wake()))
         });
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let table = Arc::<OnceLock<JobTable>>::default();
         let engine = Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             core: Mutex::new(Core {
-                scheduler: Scheduler::new(config.backoff, config.recycling, config.limits),
+                scheduler: Scheduler::new(config.backoff, config.recycling, config.limits, cores),
                 wires: Wires::new(weak.clone()),
                 room: Rooms::new(config.bounds),
                 start: Start::Pending,
-                table: None,
+                table: table.clone(),
                 unreaped: Vec::new(),
                 oom_kills: OomKills::watch(),
                 finished: false,
@@ -165,6 +176,8 @@ impl Engine {
             turns: Turns::default(),
             sleep: Sleep::default(),
             reader: AtomicUsize::new(0),
+            table,
+            free_core: AtomicBool::new(true),
             ending: AtomicBool::new(false),
             callbacks: Arc::default(),
             forwarder,
@@ -211,6 +224,7 @@ impl Engine {
         let result = work(&mut core, Instant::now());
         core.wires.flush(&self.poller);
         let deliveries = std::mem::take(&mut core.wires.deliveries);
+        self.free_core.store(core.scheduler.has_free_core(), Ordering::Relaxed);
         let soon = core.scheduler.take_watching() | core.is_uneven();
         let admitted = core.admit();
         drop(core);
@@ -318,8 +332,8 @@ impl Engine {
         plan.stdout == crate::Output::Capture || plan.stderr == crate::Output::Capture
     }
 
-    pub(crate) fn table(&self) -> Option<Arc<JobTable>> {
-        self.core().table.clone()
+    pub(crate) fn table(&self) -> Option<&JobTable> {
+        self.table.get()
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use sidestep_worker::frame::{self, HEADER, Header, Kind};
+use sidestep_worker::page::{Filled, Lane};
 use sidestep_worker::wire::RunHeader;
 
 use super::args::Args;
@@ -19,8 +20,11 @@ pub(crate) struct Outbox {
     /// Frames so far.
     number: u64,
     bytes: Vec<u8>,
-    /// How many of the bytes were written.
+    /// How many of the bytes were written,
     written: usize,
+    /// and how many are to be. Those behind them may go into the lane.
+    queued: usize,
+    filled: Filled,
     /// When the pipe last took a part of what did not fit into it at once.
     moved: Option<Instant>,
     /// Somebody will call [`flush`](Self::flush) when the pipe has room.
@@ -31,7 +35,17 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(pipe: OwnedFd) -> Outbox {
-        Outbox { pipe, number: 0, bytes: Vec::new(), written: 0, moved: None, watched: false, broken: false }
+        Outbox {
+            pipe,
+            number: 0,
+            bytes: Vec::new(),
+            written: 0,
+            queued: 0,
+            filled: Filled::default(),
+            moved: None,
+            watched: false,
+            broken: false,
+        }
     }
 
     pub(crate) fn push(&mut self, kind: Kind, body: &[u8]) {
@@ -55,15 +69,52 @@ impl Outbox {
     fn compact(&mut self) {
         if self.written >= KEEP && self.written >= self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
+            self.queued -= self.written;
             self.written = 0;
         }
     }
 
-    /// Writes what the pipe takes; `true` when nothing is left.
-    pub(crate) fn flush(&mut self) -> bool {
+    /// Sends what is new: through the lane if the worker will look there before it sleeps, else through the pipe, as much as
+    /// it takes. `true` when nothing is left.
+    pub(crate) fn flush(&mut self, lane: Lane<'_>) -> bool {
+        if self.queued < self.bytes.len() && !self.use_lane(lane) {
+            // What lies in the lane comes first.
+            self.empty_lane(lane);
+            self.filled.skip(lane, self.bytes.len() - self.queued);
+            self.queued = self.bytes.len();
+        }
+        self.write()
+    }
+
+    fn use_lane(&mut self, lane: Lane<'_>) -> bool {
+        if self.filled.may_begin_again(lane) {
+            self.filled.begin_again(lane);
+        }
+        let waits = self.queued == self.written && lane.is_looked_at();
+        if !(waits && self.filled.put(lane, [&self.bytes[self.queued..]])) {
+            return false;
+        }
+        self.bytes.truncate(self.queued);
+        if !lane.is_looked_at() {
+            self.empty_lane(lane);
+        }
+        true
+    }
+
+    /// Puts what lies in the lane into the line for the pipe. A worker whose lane makes no sense gets nothing more out of
+    /// it; whoever sees that it stands still ends it.
+    pub(crate) fn empty_lane(&mut self, lane: Lane<'_>) {
+        let (bytes, queued) = (&mut self.bytes, &mut self.queued);
+        let _ = self.filled.take_for_pipe(lane, |left| {
+            bytes.splice(*queued..*queued, left.iter().copied());
+            *queued += left.len();
+        });
+    }
+
+    fn write(&mut self) -> bool {
         let before = self.written;
-        while self.written < self.bytes.len() && !self.broken {
-            match crate::process::write(&self.pipe, &self.bytes[self.written..]) {
+        while self.written < self.queued && !self.broken {
+            match crate::process::write(&self.pipe, &self.bytes[self.written..self.queued]) {
                 Ok(count) => self.written += count,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
@@ -83,7 +134,7 @@ impl Outbox {
             self.bytes = Vec::new();
         }
         self.bytes.clear();
-        self.written = 0;
+        (self.written, self.queued) = (0, 0);
         true
     }
 
@@ -107,26 +158,80 @@ impl AsFd for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidestep_worker::frame::Assembler;
+    use sidestep_worker::page::{IN, Page};
     use std::io::{PipeReader, Read};
 
-    fn outbox() -> (PipeReader, Outbox) {
+    fn outbox() -> (PipeReader, Outbox, Page) {
         let (reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        (reader, Outbox::new(writer.into()))
+        (reader, Outbox::new(writer.into()), crate::process::testing::page())
+    }
+
+    /// What a worker that has read `position` bytes finds in its lane.
+    fn in_lane(page: &Page, position: u64) -> Option<Vec<u8>> {
+        let mut frames = Assembler::new();
+        page.jobs().take(position, &mut frames).unwrap();
+        frames.next().unwrap().map(|(_, body)| body.to_vec())
+    }
+
+    #[test]
+    fn a_worker_that_looks_finds_its_frames_without_a_pipe() {
+        let (mut reader, mut outbox, page) = outbox();
+        page.jobs().look(true);
+        outbox.push(Kind::Run, &[1, 2, 3]);
+        assert!(outbox.flush(page.jobs()));
+        assert_eq!(in_lane(&page, 0), Some(vec![1, 2, 3]));
+        outbox.push(Kind::Run, &[4]);
+        assert!(outbox.flush(page.jobs()));
+        drop(outbox);
+        assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_that_sleeps_gets_them_through_the_pipe_those_in_the_lane_first() {
+        let (mut reader, mut outbox, page) = outbox();
+        page.jobs().look(true);
+        outbox.push(Kind::Run, &[1]);
+        assert!(outbox.flush(page.jobs()));
+        page.jobs().look(false);
+        outbox.push(Kind::Run, &[2]);
+        assert!(outbox.flush(page.jobs()));
+        page.jobs().look(true);
+        outbox.push(Kind::Run, &[3]);
+        assert!(outbox.flush(page.jobs()));
+        assert_eq!(in_lane(&page, 0), None, "the pipe is to be read first");
+        let mut bytes = [0; 2 * (HEADER + 1)];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!((bytes[HEADER], bytes[2 * HEADER + 1]), (1, 2));
+        assert!(page.jobs().committed() > bytes.len() as u64);
+    }
+
+    #[test]
+    fn a_frame_that_the_lane_has_no_room_for_does_not_overtake() {
+        let (mut reader, mut outbox, page) = outbox();
+        page.jobs().look(true);
+        outbox.push(Kind::Run, &[1]);
+        assert!(outbox.flush(page.jobs()));
+        outbox.push(Kind::Run, &[2; IN]);
+        outbox.flush(page.jobs());
+        let mut bytes = [0; 2 * HEADER + 2];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!((bytes[HEADER], bytes[2 * HEADER + 1]), (1, 2));
     }
 
     #[test]
     fn what_the_pipe_does_not_take_waits_and_arrives_whole() {
-        let (mut reader, mut outbox) = outbox();
+        let (mut reader, mut outbox, page) = outbox();
         let body = vec![7; 1 << 20];
         outbox.push(Kind::Run, &body);
-        assert!(!outbox.flush());
+        assert!(!outbox.flush(page.jobs()));
         let copy = std::thread::spawn(move || {
             let mut all = Vec::new();
             reader.read_to_end(&mut all).unwrap();
             all
         });
-        while !outbox.flush() {
+        while !outbox.flush(page.jobs()) {
             std::thread::yield_now();
         }
         drop(outbox);
@@ -135,14 +240,14 @@ mod tests {
 
     #[test]
     fn a_pipe_that_is_never_empty_does_not_make_it_grow() {
-        let (mut reader, mut outbox) = outbox();
+        let (mut reader, mut outbox, page) = outbox();
         let mut bytes = vec![0; 64 << 10];
         for _ in 0..200 {
             outbox.push(Kind::Run, &bytes.clone());
-            assert!(!outbox.flush() || outbox.bytes.is_empty());
+            assert!(!outbox.flush(page.jobs()) || outbox.bytes.is_empty());
             while outbox.bytes.len() - outbox.written > 256 << 10 {
                 reader.read_exact(&mut bytes).unwrap();
-                outbox.flush();
+                outbox.flush(page.jobs());
             }
         }
         assert!(outbox.bytes.len() < 2 << 20, "{} bytes are kept", outbox.bytes.len());
@@ -150,9 +255,9 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_gone_is_no_error() {
-        let (reader, mut outbox) = outbox();
+        let (reader, mut outbox, page) = outbox();
         drop(reader);
         outbox.push(Kind::Bye, &[]);
-        assert!(outbox.flush());
+        assert!(outbox.flush(page.jobs()));
     }
 }

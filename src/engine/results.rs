@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use sidestep_worker::codec;
 use sidestep_worker::frame::{Header, Kind, duration_of};
+use sidestep_worker::page::Page;
 use sidestep_worker::wire::Fault;
 
 use crate::error::{JobError, Place};
@@ -17,11 +18,12 @@ use super::args::Args;
 use super::driver::Io;
 use super::inbox::{Inbox, Stopped};
 use super::scheduler::{Answer, Fate, Item, Phase};
-use super::sink::{Captured, Sink};
+use super::sink::{Captured, Sink, Values};
 
 /// The reading ends of one worker.
 pub(super) struct Ends {
     pub(super) inbox: Inbox,
+    pub(super) page: Arc<Page>,
     pub(super) stdout: Option<Arc<Stderr>>,
     pub(super) stderr: Arc<Stderr>,
     pub(super) captures: bool,
@@ -48,6 +50,22 @@ impl Engine {
                 // It stays an error until the worker is gone.
                 self.poller.remove(ends.inbox.as_fd());
                 self.with(|core, _| core.wires.condemn(at, error.to_string()));
+            }
+        }
+    }
+
+    /// Takes what a worker has committed, without a system call; tells whether there was anything.
+    pub(super) fn look_at(&self, io: &mut Io, at: usize) -> bool {
+        let Some(ends) = io.ends.get_mut(at).and_then(Option::as_mut) else { return false };
+        match ends.inbox.take(&ends.page) {
+            Ok(false) => false,
+            Ok(true) => {
+                self.take_frames(io, at);
+                true
+            }
+            Err(error) => {
+                self.with(|core, _| core.wires.condemn(at, error.to_string()));
+                true
             }
         }
     }
@@ -113,9 +131,13 @@ impl Engine {
         answers: &mut [Answer<Args, Arc<dyn Sink>>],
         frames: &[(Header, Range<usize>)],
     ) {
-        let mut frames = frames.iter();
-        let mut read: Vec<Read<'_>> =
-            answers.iter().map(|answer| ends.accept(answer, frames.by_ref())).collect();
+        let mut rest = frames;
+        let accept = |answer: &Answer<Args, Arc<dyn Sink>>| {
+            let (own, others) = rest.split_at(rest.len().min(answer.count as usize));
+            rest = others;
+            ends.accept(answer, own)
+        };
+        let mut read: Vec<Read<'_>> = answers.iter().map(accept).collect();
         self.with(|core, now| {
             for (answer, read) in answers.iter_mut().zip(&mut read) {
                 let again = read.bad.is_some();
@@ -149,21 +171,26 @@ struct Read<'a> {
 }
 
 impl Ends {
+    /// Whether something may have been committed that was not read.
+    pub(super) fn has_news(&self) -> bool {
+        self.page.results().committed() != self.inbox.read()
+    }
+
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Arc<Stderr>> {
         self.stdout.iter().chain([&self.stderr])
     }
 
     /// Hands the items of an answer over, but for one that is to be tried again.
-    fn accept<'a>(
-        &self,
-        answer: &Answer<Args, Arc<dyn Sink>>,
-        frames: &mut impl Iterator<Item = &'a (Header, Range<usize>)>,
-    ) -> Read<'_> {
+    fn accept(&self, answer: &Answer<Args, Arc<dyn Sink>>, frames: &[(Header, Range<usize>)]) -> Read<'_> {
         let mut read = Read { done: 0, nanos: 0, bad: None };
-        for (offset, (header, body)) in (0..answer.count).zip(frames) {
+        read.nanos = frames.last().map_or(0, |(header, _)| duration_of(header.aux));
+        if self.are_plain(answer, frames) {
+            read.done = answer.sink.accept_all(answer.first, Values::new(&self.inbox, frames));
+            return read;
+        }
+        for (offset, (header, body)) in (0..).zip(frames) {
             let Item { index, id } = answer.first;
-            let item = Item { index: index + u64::from(offset), id: id + u64::from(offset) };
-            read.nanos = duration_of(header.aux);
+            let item = Item { index: index + offset, id: id + offset };
             let output = self.captured(item.id);
             if answer.fate == Fate::Late {
                 continue;
@@ -177,6 +204,12 @@ impl Ends {
             }
         }
         read
+    }
+
+    /// Whether nothing is to be done with results but to decode and to keep them.
+    fn are_plain(&self, answer: &Answer<Args, Arc<dyn Sink>>, frames: &[(Header, Range<usize>)]) -> bool {
+        let wanted = answer.fate == Fate::Wanted && !answer.may_try_again() && !self.captures;
+        wanted && frames.iter().all(|(header, _)| header.kind == Kind::Done)
     }
 
     pub(super) fn outcome(

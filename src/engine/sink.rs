@@ -1,7 +1,12 @@
 //! Where results go: the engine's view of a handle.
 
+use std::ops::Range;
+
+use sidestep_worker::frame::Header;
+
 use crate::error::JobError;
 
+use super::inbox::Inbox;
 use super::scheduler::Item;
 
 /// What a job has written, when the pool captures it.
@@ -13,6 +18,35 @@ pub struct Captured {
     pub stderr: Vec<u8>,
 }
 
+/// The bytes of consecutive results.
+#[derive(Clone)]
+pub(crate) struct Values<'a> {
+    inbox: &'a Inbox,
+    frames: std::slice::Iter<'a, (Header, Range<usize>)>,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(inbox: &'a Inbox, frames: &'a [(Header, Range<usize>)]) -> Values<'a> {
+        Values { inbox, frames: frames.iter() }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (_, body) = self.frames.next()?;
+        Some(self.inbox.body(body.clone()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.frames.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Values<'_> {}
+
 /// Takes the outcomes of one task's items, on whichever thread moves results.
 ///
 /// An outcome comes in two steps, so that it is counted before anybody sees it: [`accept`](Sink::accept) decodes it
@@ -20,10 +54,19 @@ pub struct Captured {
 pub(crate) trait Sink: Send + Sync {
     /// Keeps an item's outcome; tells whether it is a value.
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool;
+    /// Keeps the results of consecutive items, all of them bytes of values; tells how many are values indeed.
+    fn accept_all(&self, first: Item, values: Values<'_>) -> u32 {
+        accept_each(self, first, values)
+    }
     /// Whether a value is so bad that the job is to be tried again. Asked before [`accept`](Sink::accept).
     fn is_bad(&self, bytes: &[u8]) -> bool;
     /// Wakes whoever waits, if what was accepted is what they wait for.
     fn publish(&self);
     /// The job's name.
     fn job(&self) -> &str;
+}
+
+/// [`Sink::accept_all`], one by one.
+pub(crate) fn accept_each(sink: &(impl Sink + ?Sized), first: Item, values: Values<'_>) -> u32 {
+    (0..).zip(values).map(|(at, bytes)| u32::from(sink.accept(first.after(at), Ok(bytes), None))).sum()
 }

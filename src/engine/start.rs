@@ -1,6 +1,5 @@
 //! From a worker's process to a worker that serves: hello, and the initializer's outcome.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sidestep_worker::page::PROTOCOL;
@@ -39,9 +38,22 @@ pub(super) enum Start {
 #[derive(Debug)]
 pub(crate) struct JobTable {
     pub(crate) jobs: Vec<JobInfo>,
+    /// The numbers of this program's own jobs there, by their numbers here.
+    own: Vec<Option<u32>>,
 }
 
 impl JobTable {
+    fn new(jobs: Vec<JobInfo>) -> JobTable {
+        let mut table = JobTable { jobs, own: Vec::new() };
+        table.own = own_jobs().iter().map(|job| table.number(&job.name)).collect();
+        table
+    }
+
+    /// The number of a job that has the number `own` in this program.
+    pub(crate) fn number_of_own(&self, own: u32) -> Option<u32> {
+        *self.own.get(own as usize)?
+    }
+
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
         self.jobs.iter().position(|job| job.name == name).map(|at| at as u32)
     }
@@ -57,13 +69,12 @@ impl Core {
                 return Err(PoolError::Mismatch { ours, theirs: hello.build });
             }
         }
-        let known = self.table.clone().or_else(|| same_image.then(own_table));
-        if let Some(known) = known
-            && let Some((ours, theirs)) = difference(&known.jobs, &hello.jobs)
-        {
+        let own = same_image.then(own_jobs);
+        let known = self.table.get().map(|table| table.jobs.as_slice()).or(own.as_deref());
+        if let Some((ours, theirs)) = known.and_then(|known| difference(known, &hello.jobs)) {
             return Err(PoolError::Mismatch { ours, theirs });
         }
-        self.table.get_or_insert_with(|| Arc::new(JobTable { jobs: hello.jobs }));
+        self.table.get_or_init(|| JobTable::new(hello.jobs));
         Ok(())
     }
 }
@@ -81,10 +92,8 @@ fn read_hello(body: &[u8]) -> Result<Hello, PoolError> {
     }
 }
 
-fn own_table() -> Arc<JobTable> {
-    Arc::new(JobTable {
-        jobs: registry::table().map_or_else(Vec::new, |table| table.infos().cloned().collect()),
-    })
+fn own_jobs() -> Vec<JobInfo> {
+    registry::table().map_or_else(Vec::new, |table| table.infos().cloned().collect())
 }
 
 /// The first job that the two tables do not have in common, as each sees it.

@@ -19,12 +19,15 @@ use super::scheduler::{Effects, Item, Running, Verdict};
 use super::sink::{Captured, Sink};
 use super::{Engine, start::Greeting};
 
+/// Nobody looks at more pages than these.
+const AWAITED: usize = 64;
+
 /// The parent's ends of one worker.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) generation: u32,
     pub(super) child: Child,
-    pub(super) page: Page,
+    pub(super) page: Arc<Page>,
     pub(super) outbox: Outbox,
     pub(super) greeting: Greeting,
     /// Why it was killed, if it was killed for what it sent.
@@ -93,6 +96,8 @@ pub(super) struct Wires {
     pub(super) deliveries: Vec<Delivery>,
     /// Slots whose outbox has something new.
     dirty: Vec<usize>,
+    /// Slots that were sent something: a hint where results may come first.
+    pub(super) awaited: Vec<usize>,
     /// The worker that is being charged.
     pub(super) loss: Option<Loss>,
     /// What the job that it runs has printed.
@@ -108,6 +113,7 @@ impl Wires {
             links: Vec::new(),
             deliveries: Vec::new(),
             dirty: Vec::new(),
+            awaited: Vec::new(),
             loss: None,
             output: None,
             broken: None,
@@ -154,7 +160,7 @@ impl Wires {
     pub(super) fn flush_one(&mut self, at: usize, poller: &Poller) {
         let Some(link) = self.live(at) else { return };
         let name = token(at, link.generation, Source::Jobs);
-        match (link.outbox.flush(), link.outbox.watched) {
+        match (link.outbox.flush(link.page.jobs()), link.outbox.watched) {
             (false, false) => {
                 link.outbox.watched = poller.add(as_fd(&link.outbox), name, Interest::Write).is_ok()
             }
@@ -163,6 +169,14 @@ impl Wires {
                 link.outbox.watched = false;
             }
             _ => {}
+        }
+    }
+
+    /// Writes what lies in a worker's lane into its pipe.
+    pub(super) fn empty_lane(&mut self, at: usize, poller: &Poller) {
+        if let Some(link) = self.live(at) {
+            link.outbox.empty_lane(link.page.jobs());
+            self.flush_one(at, poller);
         }
     }
 
@@ -196,6 +210,9 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
         link.page.open_run(header.run, header.items);
         link.outbox.push_run(header, args);
         self.dirty.push(slot);
+        if self.awaited.last() != Some(&slot) && self.awaited.len() < AWAITED {
+            self.awaited.push(slot);
+        }
     }
 
     fn withdraw(&mut self, slot: usize, run: u32, most: u32) -> u32 {

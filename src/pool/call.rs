@@ -15,13 +15,14 @@ use crate::engine::{Args, Engine, Sink};
 use crate::error::{JobError, Place};
 
 use super::admission::admit;
+use super::decode::{Decoder, decode};
 use super::feed::{Feed, Full};
-use super::handle::{Cell, decode};
+use super::handle::Cell;
 use super::hook::{Function, Hook, Hooks, Judge};
 use super::imap::Imap;
 use super::many::Results;
 use super::stream::{Order, Stream};
-use super::{JobHandle, MapHandle, Pool};
+use super::{JobHandle, MapHandle, Name, Pool};
 
 /// A job that is about to be called, with options of its own.
 ///
@@ -54,7 +55,7 @@ pub struct Call<'p, F> {
 
 /// How a job is found and called, once its types are known.
 struct Target<R> {
-    name: String,
+    name: Name,
     spec: TaskSpec,
     hooks: Hooks<R>,
 }
@@ -149,13 +150,16 @@ impl<'p, F> Call<'p, F> {
         if let Some(what) = self.bad.take() {
             return Err(JobError::InvalidCall { what });
         }
-        let named = registry::table().and_then(|table| table.info(table.number_of::<F>()?));
-        let Some(info) = named else {
+        let own = registry::table().and_then(|table| {
+            let number = table.number_of::<F>()?;
+            Some((number, table.info(number)?))
+        });
+        let Some((number, info)) = own else {
             return Err(JobError::NotRegistered {
                 name: format!("the function {}", std::any::type_name::<F>()),
             });
         };
-        let job = self.engine.table().and_then(|table| table.number(&info.name));
+        let job = self.engine.table().and_then(|table| table.number_of_own(number));
         let Some(job) = job else {
             return Err(JobError::NotRegistered {
                 name: format!("\"{}\" in the workers' program", info.name),
@@ -180,7 +184,7 @@ impl<'p, F> Call<'p, F> {
         };
         let chunk = self.chunk.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
         let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy, terms: self.terms };
-        Ok(Target { name: info.name.clone(), spec, hooks })
+        Ok(Target { name: Name::Borrowed(&info.name), spec, hooks })
     }
 
     /// See [`Pool::apply`].
@@ -224,7 +228,7 @@ impl<'p, F> Call<'p, F> {
             on_error: self.on_error.map(|then| Hook::new(self.engine.callbacks.clone(), then)),
             retry_if: None,
         };
-        let cell = Cell::new(String::new(), |_| Err(String::new()), hooks);
+        let cell = Cell::new(Name::default(), |_| Err(String::new()), hooks);
         cell.refuse(0, error);
         JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(self.engine), task: None }
     }
@@ -282,12 +286,12 @@ impl<'p, F> Call<'p, F> {
         let target = match self.target(false) {
             Ok(target) => target,
             Err(error) => {
-                let results = Results::new(String::new(), decode::<F::Output>, Hooks::default());
+                let results = Results::new(Name::default(), Decoder::CODEC, Hooks::default());
                 results.end(error);
                 return MapHandle { results: Arc::new(results), engine };
             }
         };
-        let results = Arc::new(Results::new(target.name, decode::<F::Output>, target.hooks));
+        let results = Arc::new(Results::new(target.name, Decoder::CODEC, target.hooks));
         let handle = MapHandle { results: results.clone(), engine };
         let Some(mut feed) = Feed::open(self.engine, results.clone(), target.spec, Full::Waits) else {
             results.end(self.engine.refusal());
@@ -347,7 +351,7 @@ impl<'p, F> Call<'p, F> {
         let input = items.into_iter();
         let (name, spec, hooks) = match self.target(true) {
             Ok(Target { name, spec, hooks }) => (name, Ok(spec), hooks),
-            Err(error) => (String::new(), Err(error), Hooks::default()),
+            Err(error) => (Name::default(), Err(error), Hooks::default()),
         };
         let results = Stream::new(name, decode::<F::Output>, hooks, order);
         Imap::new(self.engine, input, encode_one::<F, A>, results, spec)
@@ -392,7 +396,7 @@ pub(super) fn submit<R: Send + 'static>(
         Ok(args) => args,
         Err(error) => {
             let id = engine.count_failed();
-            cell.refuse(id, Place { job: cell.job.clone(), id, pid: None }.encode(error));
+            cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
             return JobHandle { cell, engine: weak, task: None };
         }
     };

@@ -4,17 +4,15 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use sidestep_worker::codec;
-
 use crate::engine::scheduler::{Item, TaskKey, Withdrawn};
-use crate::engine::{Captured, Engine, Sink};
+use crate::engine::{Captured, Engine, Signal, Sink};
 use crate::error::{JobError, Place};
 
+use super::Name;
 use super::hook::Hooks;
 
 /// A job that was submitted.
@@ -131,11 +129,11 @@ impl<R> Future for JobHandle<R> {
 
 /// Where one result goes.
 pub(super) struct Cell<R> {
-    pub(super) job: String,
+    pub(super) job: Name,
     pub(super) id: AtomicU64,
     ready: AtomicBool,
     state: Mutex<State<R>>,
-    changed: Condvar,
+    changed: Signal,
     /// Makes the result from its bytes; `None` for a result that is made from nothing but outcomes.
     decode: fn(&[u8]) -> Result<R, String>,
     hooks: Hooks<R>,
@@ -165,25 +163,14 @@ pub(super) fn wake(waker: Option<Waker>) {
     }
 }
 
-/// Decodes with the type's own `Deserialize`, which may panic.
-pub(super) fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
-    match catch_unwind(AssertUnwindSafe(|| codec::decode::<R>(bytes))) {
-        Ok(decoded) => decoded.map_err(|error| format!("the result: {error}")),
-        Err(panic) => Err(format!(
-            "the result: deserialising it panicked: {}",
-            sidestep_worker::panics::message_of(panic)
-        )),
-    }
-}
-
 impl<R> Cell<R> {
-    pub(super) fn new(job: String, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Cell<R> {
+    pub(super) fn new(job: Name, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Cell<R> {
         Cell {
             job,
             id: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             state: Mutex::new(State { stage: Stage::Running, output: None, waker: None, then: None }),
-            changed: Condvar::new(),
+            changed: Signal::default(),
             decode,
             hooks,
         }
@@ -287,7 +274,7 @@ impl<R> Cell<R> {
 
 impl<R: Send + 'static> Sink for Cell<R> {
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
-        let place = || Place { job: self.job.clone(), id: item.id, pid: None };
+        let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
         let result = outcome.and_then(|bytes| {
             let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
             Ok((value, bytes))

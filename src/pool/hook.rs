@@ -46,6 +46,11 @@ impl<R: Send + 'static> Hooks<R> {
 }
 
 impl<R> Hooks<R> {
+    /// Whether nobody wants to be told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.on_success.is_none() && self.on_error.is_none()
+    }
+
     /// Whether a value is worth another attempt. A judge that panics has nothing against it.
     pub(super) fn is_bad(&self, value: impl FnOnce() -> Option<R>) -> bool {
         let judge = |judge: &Judge<R>| {

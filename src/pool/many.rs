@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::engine::scheduler::{Item, TaskKey};
-use crate::engine::{Captured, Engine, Sink};
+use crate::engine::{Captured, Engine, Signal, Sink, Values};
 use crate::error::{JobError, Place};
 
+use super::Name;
+use super::decode::Decoder;
 use super::hook::Hooks;
 
 /// A `map` or `starmap` that was submitted: its results come all at once, in the order of the items.
@@ -124,14 +126,14 @@ impl<R> Future for MapHandle<R> {
 
 /// Where the results of many items go.
 pub(super) struct Results<R> {
-    job: String,
+    job: Name,
     /// The first item's id.
     pub(super) id: OnceLock<u64>,
     task: OnceLock<(Weak<Engine>, TaskKey)>,
     ready: AtomicBool,
     state: Mutex<State<R>>,
-    changed: Condvar,
-    decode: fn(&[u8]) -> Result<R, String>,
+    changed: Signal,
+    decoder: Decoder<R>,
     hooks: Hooks<R>,
 }
 
@@ -157,6 +159,32 @@ enum Stage<R> {
 }
 
 impl<R> State<R> {
+    /// Values of consecutive items.
+    fn put_all(&mut self, index: usize, values: impl ExactSizeIterator<Item = R>) {
+        let end = index + values.len();
+        if self.values.len() == index {
+            self.values.extend(values.map(Some));
+        } else {
+            if self.values.len() < end {
+                self.values.resize_with(end, || None);
+            }
+            for (place, value) in self.values[index..end].iter_mut().zip(values) {
+                *place = Some(value);
+            }
+        }
+        if self.known == index {
+            self.known = end;
+        }
+        self.look_ahead();
+    }
+
+    /// Finds the first item of which nothing is known.
+    fn look_ahead(&mut self) {
+        while self.values.get(self.known).is_some_and(Option::is_some) {
+            self.known += 1;
+        }
+    }
+
     fn put(&mut self, index: usize, result: Result<R, JobError>) {
         match result {
             Ok(value) => {
@@ -171,9 +199,7 @@ impl<R> State<R> {
                 }
             }
         }
-        while self.values.get(self.known).is_some_and(Option::is_some) {
-            self.known += 1;
-        }
+        self.look_ahead();
     }
 
     /// Settles the outcome of the whole, if it is known by now and was not before.
@@ -199,7 +225,7 @@ impl<R> State<R> {
 }
 
 impl<R> Results<R> {
-    pub(super) fn new(job: String, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Results<R> {
+    pub(super) fn new(job: Name, decoder: Decoder<R>, hooks: Hooks<R>) -> Results<R> {
         let state = State {
             stage: Stage::Filling,
             values: Vec::new(),
@@ -215,8 +241,8 @@ impl<R> Results<R> {
             task: OnceLock::new(),
             ready: AtomicBool::new(false),
             state: Mutex::new(state),
-            changed: Condvar::new(),
-            decode,
+            changed: Signal::default(),
+            decoder,
             hooks,
         }
     }
@@ -317,9 +343,9 @@ impl<R: Send + 'static> Results<R> {
 impl<R: Send + 'static> Sink for Results<R> {
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
         let result = outcome.and_then(|bytes| {
-            let place = || Place { job: self.job.clone(), id: item.id, pid: None };
-            let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
-            self.hooks.success(|| (self.decode)(bytes).ok());
+            let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
+            let value = self.decoder.one(bytes).map_err(|message| place().decode(message))?;
+            self.hooks.success(|| self.decoder.one(bytes).ok());
             Ok(value)
         });
         if let Err(error) = &result {
@@ -336,8 +362,34 @@ impl<R: Send + 'static> Sink for Results<R> {
         ok
     }
 
+    fn accept_all(&self, first: Item, mut values: Values<'_>) -> u32 {
+        if !self.hooks.is_empty() {
+            return crate::engine::accept_each(self, first, values);
+        }
+        let (mut next, mut done) = (first, 0);
+        let mut decoded = Vec::with_capacity(values.len());
+        while values.len() > 0 {
+            let outcome = self.decoder.many(&mut values, &mut decoded);
+            done += decoded.len() as u32;
+            let after = next.after(decoded.len() as u64);
+            let mut state = self.state();
+            if matches!(state.stage, Stage::Filling) {
+                state.put_all(next.index as usize, decoded.drain(..));
+            }
+            next = after;
+            if let Err(message) = outcome {
+                let place = Place { job: self.job.to_string(), id: next.id, pid: None };
+                if matches!(state.stage, Stage::Filling) {
+                    state.put(next.index as usize, Err(place.decode(message)));
+                }
+                next = next.after(1);
+            }
+        }
+        done
+    }
+
     fn is_bad(&self, bytes: &[u8]) -> bool {
-        self.hooks.is_bad(|| (self.decode)(bytes).ok())
+        self.hooks.is_bad(|| self.decoder.one(bytes).ok())
     }
 
     fn publish(&self) {
@@ -355,7 +407,7 @@ mod tests {
 
     #[test]
     fn nothing_takes_the_place_of_an_error_while_the_rest_is_withdrawn() {
-        let results = Results::<u8>::new(String::new(), |_| Err(String::new()), Hooks::default());
+        let results = Results::<u8>::new(Name::default(), Decoder::CODEC, Hooks::default());
         let mut state = results.state();
         state.put(0, Err(JobError::InvalidCall { what: "first".into() }));
         assert!(state.decide());

@@ -4,6 +4,7 @@ mod admission;
 mod builder;
 mod call;
 mod completed;
+mod decode;
 mod feed;
 mod handle;
 mod hook;
@@ -16,13 +17,14 @@ mod raw;
 mod stats;
 mod stream;
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sidestep_worker::Job;
 
-use crate::engine::Engine;
 use crate::engine::scheduler::Phase;
+use crate::engine::{Engine, Signal};
 use crate::error::{JobError, PoolError};
 
 pub use builder::Builder;
@@ -258,6 +260,9 @@ impl Drop for Pool {
     }
 }
 
+/// A job's name: this program's own jobs keep theirs for ever.
+type Name = Cow<'static, str>;
+
 /// Why a wait without a deadline has ended and there is nothing.
 fn waited_while_reading() -> JobError {
     JobError::InvalidCall {
@@ -279,7 +284,7 @@ fn wait<S>(
     deadline: Option<Instant>,
     ready: &dyn Fn() -> bool,
     state: &Mutex<S>,
-    changed: &Condvar,
+    changed: &Signal,
 ) -> bool {
     while !ready() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -299,10 +304,7 @@ fn wait<S>(
         if ready() {
             break;
         }
-        match left {
-            Some(left) => drop(changed.wait_timeout(state, left)),
-            None => drop(changed.wait(state)),
-        }
+        changed.wait(state, left);
     }
     true
 }

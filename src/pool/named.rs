@@ -12,9 +12,10 @@ use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
 use super::call::{guarded, submit};
-use super::handle::{Cell, decode};
+use super::decode::decode;
+use super::handle::Cell;
 use super::hook::Hooks;
-use super::{JobHandle, Pool};
+use super::{JobHandle, Name, Pool};
 
 impl Pool {
     /// Calls a job by its name and waits: for jobs of [another program](crate::Builder::program), whose functions
@@ -53,7 +54,7 @@ impl Pool {
     where
         R: DeserializeOwned + Send + 'static,
     {
-        let cell = Cell::new(name.to_owned(), decode::<R>, Hooks::default());
+        let cell = Cell::new(Name::Owned(name.to_owned()), decode::<R>, Hooks::default());
         let found = self.find(name).and_then(|(job, info)| compare::<A, R>(&info).map(|()| job));
         match found {
             Ok(job) => {

@@ -254,7 +254,7 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         match added {
             Ok(wanted) => wanted,
             Err((index, id, error)) => {
-                let place = Place { job: self.results.job.clone(), id, pid: None };
+                let place = Place { job: self.results.job.to_string(), id, pid: None };
                 self.results.refuse(index, place.encode(error));
                 true
             }

@@ -9,10 +9,10 @@ use crate::engine::scheduler::TaskSpec;
 use crate::engine::{Captured, Engine};
 use crate::error::JobError;
 
-use super::Pool;
 use super::hook::Hooks;
 use super::pull::{Puller, Source};
 use super::stream::{Order, Stream};
+use super::{Name, Pool};
 
 impl Pool {
     /// Runs a job over arguments that are encoded already. Results come as jobs end; input is pulled as in `imap`.
@@ -30,7 +30,7 @@ impl Pool {
         let spec =
             TaskSpec { job: number, encoding, chunk: None, lazy: true, terms: self.engine.config.terms };
         let decode = |bytes: &[u8]| Ok(bytes.to_vec());
-        let results = Stream::new(job.to_owned(), decode, Hooks::default(), Order::Completion);
+        let results = Stream::new(Name::Owned(job.to_owned()), decode, Hooks::default(), Order::Completion);
         Ok(RawResults(Puller::new(&self.engine, source, append, results, Ok(spec))))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::engine::scheduler::{Item, TaskKey};
-use crate::engine::{Captured, Engine, Sink};
+use crate::engine::{Captured, Engine, Signal, Sink};
 use crate::error::{JobError, Place};
 
+use super::Name;
 use super::hook::Hooks;
 
 /// In which order results come.
@@ -22,9 +23,9 @@ pub(super) enum Order {
 
 /// The results of one task, as they come.
 pub(super) struct Stream<R> {
-    pub(super) job: String,
+    pub(super) job: Name,
     state: Mutex<Waiting<R>>,
-    changed: Condvar,
+    changed: Signal,
     decode: fn(&[u8]) -> Result<R, String>,
     hooks: Hooks<R>,
     order: Order,
@@ -80,7 +81,7 @@ impl Backlog {
 
 impl<R> Stream<R> {
     pub(super) fn new(
-        job: String,
+        job: Name,
         decode: fn(&[u8]) -> Result<R, String>,
         hooks: Hooks<R>,
         order: Order,
@@ -93,7 +94,7 @@ impl<R> Stream<R> {
                 unordered: VecDeque::new(),
                 backlog: Backlog::default(),
             }),
-            changed: Condvar::new(),
+            changed: Signal::default(),
             decode,
             hooks,
             order,
@@ -208,7 +209,7 @@ impl<R: Send + 'static> Sink for Stream<R> {
         let printed = output.as_ref().map_or(0, |output| output.stdout.len() + output.stderr.len());
         let size = outcome.as_ref().map_or(0, |bytes| bytes.len()) + printed;
         let result = outcome.and_then(|bytes| {
-            let place = || Place { job: self.job.clone(), id: item.id, pid: None };
+            let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
             let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
             self.hooks.success(|| (self.decode)(bytes).ok());
             Ok(value)

@@ -22,7 +22,7 @@ mod stderr;
 mod sys;
 mod tail;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod usage;
 
 pub(crate) use child::{Child, Exit};

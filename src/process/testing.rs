@@ -5,12 +5,18 @@ use std::process::{Command, Output as Outcome, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sidestep_worker::page::Page;
 
 use super::launch::launch;
-use super::{Child, Exit, Output, Plan, Program, Spawned};
+use super::{Child, Exit, Output, Plan, Program, Spawned, sys};
 
 /// Nothing here takes this long unless it hangs.
 pub(super) const LONG: Duration = Duration::from_secs(20);
+
+/// A page as it is made for a worker.
+pub(crate) fn page() -> Page {
+    Page::create(&sys::page_file().unwrap().into(), 1).unwrap()
+}
 
 pub(super) fn plan(program: &str) -> Plan {
     Plan {

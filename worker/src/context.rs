@@ -1,6 +1,7 @@
 //! What a job can ask about itself.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::link::Link;
 
@@ -38,10 +39,24 @@ impl Context {
     }
 }
 
-static CURRENT: Mutex<Option<Context>> = Mutex::new(None);
+/// The first item of the run.
+static FIRST: Mutex<Context> = Mutex::new(Context { id: 0, attempt: 0, slot: 0 });
+/// The item that runs, by its place in the run; noted for each, so without a lock.
+static ITEM: AtomicU32 = AtomicU32::new(NONE);
+const NONE: u32 = u32::MAX;
 
-pub(crate) fn set(context: Option<Context>) {
-    *CURRENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = context;
+fn first() -> MutexGuard<'static, Context> {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A run begins; none of its items does yet.
+pub(crate) fn begin_run(context: Context) {
+    *first() = context;
+}
+
+/// An item of the run runs from now on, or none.
+pub(crate) fn set(item: Option<u32>) {
+    ITEM.store(item.unwrap_or(NONE), Ordering::Relaxed);
 }
 
 /// The job that runs in this process, from any of its threads.
@@ -54,5 +69,8 @@ pub fn context() -> Context {
 
 /// The job that runs in this process; `None` outside of a job.
 pub fn try_context() -> Option<Context> {
-    *CURRENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    // No run begins while this looks.
+    let first = first();
+    let item = ITEM.load(Ordering::Relaxed);
+    (item != NONE).then(|| Context { id: first.id + u64::from(item), ..*first })
 }

@@ -144,6 +144,12 @@ impl Assembler {
         self.end - self.start
     }
 
+    /// Those bytes.
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
     /// Room to read into, at least `least` bytes or what the frame that has begun still lacks.
     pub fn room(&mut self, least: usize) -> Result<&mut [u8], FrameError> {
         let whole = match self.header()? {

@@ -38,10 +38,13 @@ mod link;
 mod marks;
 #[doc(hidden)]
 pub mod orphaned;
+mod own;
 #[doc(hidden)]
 pub mod page;
 #[doc(hidden)]
 pub mod panics;
+#[doc(hidden)]
+pub mod patience;
 #[doc(hidden)]
 pub mod registry;
 mod serve;

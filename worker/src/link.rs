@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::fstat;
 
-use crate::frame::{Assembler, HEADER, Header, Kind};
-use crate::page::{LastWords, OUT, Page};
+use crate::frame::{Assembler, Header, Kind};
+use crate::own::Own;
+use crate::page::{Filled, LastWords, OUT, Page};
+use crate::patience::{self, POLL, Patience};
 
 /// The child's code when it ends for a reason of the protocol's own.
 pub(crate) const EXIT_PROTOCOL: i32 = 125;
@@ -27,7 +28,8 @@ const ENOUGH: usize = OUT / 2;
 pub(crate) struct Link {
     pub(crate) page: Page,
     pub(crate) jobs: Own,
-    out: Mutex<Out>,
+    /// Held while results go into the pipe, and while their lane is begun again.
+    pipe: Mutex<Own>,
     /// A pipe from the main thread to the watcher, which wakes it to look after results that wait. It is no eventfd:
     /// not every Unix has them, and they share one inode, so that nobody could tell ours from another.
     pub(crate) bell: Own,
@@ -59,16 +61,10 @@ impl Link {
         let (bell, clapper) = io::pipe()?;
         let link = Link {
             page,
-            jobs: Own::new(jobs)?,
-            out: Mutex::new(Out {
-                results: Own::new(results)?,
-                number: 0,
-                position: 0,
-                used: 0,
-                oldest: None,
-            }),
-            bell: Own::new(move_high(bell.into(), above)?)?,
-            clapper: Own::new(move_high(clapper.into(), above)?)?,
+            jobs: Own::new(jobs, 0)?,
+            pipe: Mutex::new(Own::new(results, 1)?),
+            bell: Own::new(move_high(bell.into(), above)?, 2)?,
+            clapper: Own::new(move_high(clapper.into(), above)?, 3)?,
             armed: AtomicBool::new(false),
             in_batch: AtomicBool::new(false),
             pid: std::process::id(),
@@ -109,25 +105,17 @@ impl Link {
     /// User code has run: whoever has closed the channel does not get its result through. A batch is looked at as a
     /// whole when all its results are committed: then the worker ends, and nobody pays who may be innocent.
     pub(crate) fn check_channel(&self) {
-        if !(self.jobs.is_own() && self.bell.is_own() && self.out().results.is_own()) {
+        if !(self.jobs.is_own() && self.pipe().is_own()) {
             self.end(LastWords::DescriptorLost);
         }
     }
 
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn pipe(&self) -> MutexGuard<'_, Own> {
+        self.pipe.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Commits one frame: from here on it counts, whatever happens to this process. With `more` to be run at once,
-    /// the watcher sees to it that it does not wait for that.
-    pub(crate) fn send(&self, kind: Kind, aux: u8, body: &[u8], more: bool) {
-        self.out().push(self, kind, aux, body);
-        if more {
-            self.arm();
-        }
-    }
-
-    fn arm(&self) {
+    /// Has the watcher look after results that wait.
+    pub(crate) fn arm(&self) {
         if !self.armed.load(Ordering::Relaxed)
             && !self.armed.swap(true, Ordering::AcqRel)
             && self.clapper.is_own()
@@ -136,170 +124,198 @@ impl Link {
         }
     }
 
-    /// Writes everything that was committed.
-    pub(crate) fn flush(&self) {
-        self.out().flush(self);
-    }
-
-    /// Between two jobs: writes what has waited long enough, and has the watcher look after the rest.
-    pub(crate) fn pause(&self, now: Instant) {
-        let mut out = self.out();
-        let Some(oldest) = out.oldest else { return };
-        if out.used >= ENOUGH || now.saturating_duration_since(oldest) >= HOLD {
-            out.flush(self);
-        } else {
-            self.arm();
-        }
-    }
-
     /// The watcher goes back to sleep: writes what may have come while it made up its mind. This waits for the lock: the
-    /// main thread may be in it, and may have seen a watcher that was still awake.
+    /// main thread may have seen a watcher that was still awake.
     pub(crate) fn disarm(&self) {
         self.armed.store(false, Ordering::Release);
-        self.out().flush_if_own(self);
+        self.write_waiting(&self.pipe());
     }
 
     /// The watcher's part: writes what has waited since its last look. Tells whether there was anything.
     pub(crate) fn flush_waiting(&self) -> bool {
-        // A held lock means that the main thread is writing, or adds something and will look itself.
-        let Ok(mut out) = self.out.try_lock() else { return false };
-        let waiting = out.used > 0;
-        out.flush_if_own(self);
-        waiting
+        // A held lock means that the main thread is writing.
+        self.pipe.try_lock().is_ok_and(|pipe| self.write_waiting(&pipe))
     }
 
-    /// Reads until there is a frame. What was committed is written before it blocks.
-    pub(crate) fn receive(&self, input: &mut Assembler) {
-        while !input.has_frame() {
-            self.flush();
-            let Ok(room) = input.room(READ) else { self.end(LastWords::BadStream) };
-            self.check_process();
-            if !self.jobs.is_own() {
-                self.end(LastWords::DescriptorLost);
+    /// A lost channel is for the main thread to notice, which knows what was committed.
+    fn write_waiting(&self, pipe: &Own) -> bool {
+        pipe.is_own() && self.page.results().take_committed(|bytes| write(pipe, self, bytes))
+    }
+
+    /// Reads until there is a frame. What was committed is written before it sleeps; and at once, unless the parent looks
+    /// for it in the page. `polls`: a core is free for that.
+    pub(crate) fn receive(&self, input: &mut Input, out: &mut Out, polls: bool) {
+        let lane = self.page.jobs();
+        while !input.frames.has_frame() {
+            if self.take(input) {
+                continue;
             }
-            match nix::unistd::read(&self.jobs, room) {
-                Ok(0) => end_group(),
-                Ok(count) => {
-                    input.filled(count);
-                    // A thread that some job has left behind may have closed the channel meanwhile. Nothing of what
-                    // has come is claimed yet, so that nobody pays.
-                    self.check_channel();
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),
-                Err(_) => self.end(LastWords::DescriptorLost),
+            out.before_waiting();
+            let is_sent = lane.committed() > input.position || polls && self.poll(input);
+            if !is_sent {
+                lane.look(false);
+            }
+            // What was sent and is not in the lane is in the pipe.
+            if !self.take(input) {
+                out.flush();
+                self.read(input);
+            }
+            if !is_sent {
+                lane.look(true);
             }
         }
     }
+
+    /// Waits a moment for the parent to send more; tells whether it has.
+    fn poll(&self, input: &mut Input) -> bool {
+        if !input.patience.polls() {
+            return false;
+        }
+        let lane = self.page.jobs();
+        let came = patience::poll_until(Instant::now() + POLL, || lane.committed() > input.position);
+        input.patience.learn(came);
+        came
+    }
+
+    /// Takes what lies in the lane; tells whether there was anything.
+    fn take(&self, input: &mut Input) -> bool {
+        let Ok(count) = self.page.jobs().take(input.position, &mut input.frames) else {
+            self.end(LastWords::BadStream);
+        };
+        input.position += count as u64;
+        count > 0
+    }
+
+    /// Reads from the pipe, and sleeps there if it has to.
+    fn read(&self, input: &mut Input) {
+        self.check_process();
+        if !self.jobs.is_own() {
+            self.end(LastWords::DescriptorLost);
+        }
+        let Ok(room) = input.frames.room(READ) else { self.end(LastWords::BadStream) };
+        match nix::unistd::read(&self.jobs, room) {
+            Ok(0) => end_group(),
+            Ok(count) => {
+                input.frames.filled(count);
+                input.position += count as u64;
+                // A thread that some job has left behind may have closed the channel meanwhile. Nothing of what has come
+                // is claimed yet, so that nobody pays.
+                self.check_channel();
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),
+            Err(_) => self.end(LastWords::DescriptorLost),
+        }
+    }
+}
+
+/// What comes from the parent.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    pub(crate) frames: Assembler,
+    /// Bytes read so far.
+    position: u64,
+    patience: Patience,
 }
 
 /// How many bytes of this worker's results count; `None` in a process that is none.
 #[cfg(feature = "fault-injection")]
 pub fn committed() -> Option<u64> {
-    Link::get().map(|link| link.page.committed())
+    Link::get().map(|link| link.page.results().committed())
 }
 
 /// Bytes to ask for in one read when no large frame is under way.
 const READ: usize = 16 << 10;
 
-/// What the worker has committed and not yet written.
+/// The main thread's side of the results' way: it alone adds to them.
 #[derive(Debug)]
-struct Out {
-    results: Own,
+pub(crate) struct Out {
+    link: &'static Link,
     /// Frames so far.
     number: u64,
-    /// Stream position behind the last committed byte.
-    position: u64,
-    /// Bytes of the out-buffer in use.
-    used: usize,
-    /// When the first of them was committed.
+    filled: Filled,
+    /// When the first of them was committed that may not be in the pipe.
     oldest: Option<Instant>,
 }
 
 impl Out {
-    fn push(&mut self, link: &Link, kind: Kind, aux: u8, body: &[u8]) {
+    pub(crate) fn new(link: &'static Link) -> Out {
+        Out { link, number: 0, filled: Filled::default(), oldest: None }
+    }
+
+    /// Commits one frame: from here on it counts, whatever happens to this process.
+    pub(crate) fn send(&mut self, kind: Kind, aux: u8, body: &[u8]) {
         let header = Header { len: body.len() as u32, kind, aux }.to_bytes(self.number);
-        let whole = HEADER + body.len();
         self.number += 1;
-        if self.used + whole > OUT {
-            self.flush(link);
-        }
-        if whole > OUT {
-            return self.write_through(link, &header, body);
-        }
-        link.page.put(self.used, &header);
-        link.page.put(self.used + HEADER, body);
-        self.used += whole;
-        self.position += whole as u64;
-        self.oldest.get_or_insert_with(Instant::now);
-        link.page.commit(self.position);
-    }
-
-    fn flush(&mut self, link: &Link) {
-        if self.used == 0 {
-            return;
-        }
-        self.write(link, link.page.written(0..self.used));
-        link.page.rebase(self.position);
-        self.used = 0;
-        self.oldest = None;
-    }
-
-    /// The watcher's flush. A lost channel is for the main thread to notice, which knows what was committed.
-    fn flush_if_own(&mut self, link: &Link) {
-        if self.used > 0 && self.results.is_own() {
-            self.flush(link);
-        }
-    }
-
-    /// A frame larger than the out-buffer counts when its last byte is in the pipe.
-    fn write_through(&mut self, link: &Link, header: &[u8], body: &[u8]) {
-        self.write(link, header);
-        self.write(link, body);
-        self.position += (header.len() + body.len()) as u64;
-        link.page.rebase(self.position);
-        link.page.commit(self.position);
-    }
-
-    fn write(&self, link: &Link, mut bytes: &[u8]) {
-        link.check_process();
-        if !self.results.is_own() {
-            link.end(LastWords::DescriptorLost);
-        }
-        while !bytes.is_empty() {
-            match nix::unistd::write(&self.results, bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait_for(&self.results, nix::poll::PollFlags::POLLOUT),
-                Err(Errno::EPIPE) => end_group(),
-                Err(_) => link.end(LastWords::DescriptorLost),
+        let lane = self.link.page.results();
+        if !self.filled.put(lane, [&header, body]) {
+            self.flush();
+            if !self.filled.put(lane, [&header, body]) {
+                return self.write_through(&header, body);
             }
         }
     }
-}
 
-/// A descriptor of the protocol, which user code may have closed or replaced.
-#[derive(Debug)]
-pub(crate) struct Own {
-    fd: OwnedFd,
-    device: u64,
-    inode: u64,
-}
-
-impl Own {
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Own> {
-        let stat = fstat(&fd)?;
-        Ok(Own { fd, device: stat.st_dev, inode: stat.st_ino })
+    /// Writes everything that was committed.
+    pub(crate) fn flush(&mut self) {
+        if self.filled.used() > 0 {
+            let pipe = self.link.pipe();
+            let write = |bytes: &[u8]| write(&pipe, self.link, bytes);
+            if self.filled.take_for_pipe(self.link.page.results(), write).is_err() {
+                self.link.end(LastWords::BadStream);
+            }
+        }
+        self.oldest = None;
     }
 
-    pub(crate) fn is_own(&self) -> bool {
-        fstat(&self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
+    /// Between two jobs: writes what has waited long enough, and has the watcher look after the rest.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        if self.filled.used() == 0 {
+            return;
+        }
+        let oldest = *self.oldest.get_or_insert(now);
+        if self.filled.used() >= ENOUGH || now.saturating_duration_since(oldest) >= HOLD {
+            self.flush();
+        } else {
+            self.link.arm();
+        }
+    }
+
+    /// Before it waits for more: what the parent does not look for in the lane it gets at once.
+    fn before_waiting(&mut self) {
+        let lane = self.link.page.results();
+        if !lane.is_looked_at() {
+            self.flush();
+        } else if self.filled.may_begin_again(lane) {
+            // Not while the watcher writes from there.
+            let _pipe = self.link.pipe();
+            self.filled.begin_again(lane);
+            self.oldest = None;
+        }
+    }
+
+    /// A frame larger than the lane counts when its last byte is in the pipe.
+    fn write_through(&mut self, header: &[u8], body: &[u8]) {
+        let pipe = self.link.pipe();
+        write(&pipe, self.link, header);
+        write(&pipe, self.link, body);
+        self.filled.skip(self.link.page.results(), header.len() + body.len());
     }
 }
 
-impl AsFd for Own {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+fn write(results: &Own, link: &Link, mut bytes: &[u8]) {
+    link.check_process();
+    if !results.is_own() {
+        link.end(LastWords::DescriptorLost);
+    }
+    while !bytes.is_empty() {
+        match nix::unistd::write(results, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait_for(results, nix::poll::PollFlags::POLLOUT),
+            Err(Errno::EPIPE) => end_group(),
+            Err(_) => link.end(LastWords::DescriptorLost),
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::link::{Own, high_number, move_high};
+use crate::link::{high_number, move_high};
+use crate::own::Own;
 use crate::wire::{Mark, Setup};
 
 /// The worker's own hold on its captured outputs, which stays valid when a job closes 1 or 2.
@@ -18,7 +19,7 @@ impl Marks {
     /// `None` if nothing is captured.
     pub(crate) fn new(setup: &Setup) -> std::io::Result<Option<Marks>> {
         let Some(mark) = setup.mark else { return Ok(None) };
-        let keep = |fd: BorrowedFd<'_>| Own::new(move_high(fd.try_clone_to_owned()?, high_number())?);
+        let keep = |fd: BorrowedFd<'_>| Own::shared(move_high(fd.try_clone_to_owned()?, high_number())?);
         let mut outputs = Vec::new();
         if setup.marks_stdout {
             outputs.push(keep(std::io::stdout().as_fd())?);

@@ -1,4 +1,4 @@
-//! The shared mapping of one worker and its parent: claims, notes about what runs, and the worker's out-buffer.
+//! The shared mapping of one worker and its parent: claims, notes about what runs, and a lane each way.
 //!
 //! It is what makes blame and withdrawal exact and results outlive their worker:
 //!
@@ -11,34 +11,39 @@
 //!   parent raises `halt` and then looks at `current`. So one of them sees the other, and a worker that is to die for one
 //!   item never begins another. It claims nothing more either before it has noted the item's end, so that a clock never
 //!   runs for an item that is over.
-//! - Results are put into the out-buffer and become valid by raising `committed`, a position in the stream of all
-//!   bytes that the worker ever sends. Whatever the worker had not written to the pipe when it died, the parent
-//!   takes from here: the bytes from the position where its own reading ended.
+//! - Results are put into a [`Lane`] and count from then on. From there they go into the pipe, or the parent takes them
+//!   himself. Jobs have a lane too.
 //!
 //! Everything is an atomic, so that neither side can be made to break Rust's rules by what the other writes. The
 //! parent believes nothing that it reads here: it compares it with what it knows, or it only uses it as a hint.
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::clock;
 
+mod lane;
+
+pub use lane::{Filled, Lane, Scribbled};
+
 /// Runs that may be in flight at a time; a run's slot is its sequence number modulo this.
 pub const SLOTS: usize = 256;
-/// Bytes of the out-buffer.
+/// Bytes of the lane for results.
 pub const OUT: usize = 64 << 10;
+/// Bytes of the lane for jobs.
+pub const IN: usize = 32 << 10;
 /// Items in one run at most: both numbers of a slot have 20 bits.
 pub const MAX_RUN: u32 = (1 << 20) - 1;
 /// Bytes of the whole mapping.
-pub const PAGE: usize = CONTROL + OUT;
+pub const PAGE: usize = CONTROL + OUT + IN;
 
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,26 +77,38 @@ struct Control {
     magic: AtomicU64,
     protocol: AtomicU32,
     parent: AtomicU32,
-    /// Parent: the job that runs is asked to stop.
-    stop: AtomicU32,
-    /// Parent: the worker is to begin nothing more that is watched.
-    halt: AtomicU32,
-    /// Worker: see [`LastWords`].
-    last_words: AtomicU32,
-    /// Worker: run frames it has taken out of the pipe.
-    consumed: AtomicU32,
-    /// Worker: the item that runs, as run number and index, or [`NOTHING`].
-    current: AtomicU64,
-    /// Worker: when that item began, by [`clock::now`], or [`NEVER`]; only if its run is watched.
-    begun: AtomicU64,
-    /// Worker: nanoseconds of processor time that it had used by then; 0 if nobody wants to know.
-    cpu_before: AtomicU64,
-    /// Worker: stream position behind the last result that counts.
-    committed: AtomicU64,
-    /// Worker: stream position of the out-buffer's first byte.
-    base: AtomicU64,
+    asks: Asks,
+    notes: Notes,
+    results: lane::State,
+    jobs: lane::State,
     /// Both: `tag:24 end:20 claimed:20`.
     slots: [AtomicU64; SLOTS],
+}
+
+// What one side writes and the other one reads often lies in cache lines of its own.
+
+/// Written by the parent.
+#[repr(C, align(64))]
+struct Asks {
+    /// The job that runs is asked to stop.
+    stop: AtomicU32,
+    /// The worker is to begin nothing more that is watched.
+    halt: AtomicU32,
+}
+
+/// Written by the worker.
+#[repr(C, align(64))]
+struct Notes {
+    /// See [`LastWords`].
+    last_words: AtomicU32,
+    /// Run frames it has taken out of the pipe.
+    consumed: AtomicU32,
+    /// The item that runs, as run number and index, or [`NOTHING`].
+    current: AtomicU64,
+    /// When that item began, by [`clock::now`], or [`NEVER`]; only if its run is watched.
+    begun: AtomicU64,
+    /// Nanoseconds of processor time that it had used by then; 0 if nobody wants to know.
+    cpu_before: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Control>() <= CONTROL);
@@ -134,8 +151,8 @@ impl Page {
     pub fn create(file: &File, parent: u32) -> std::io::Result<Page> {
         let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file)? };
         let control = page.control();
-        control.current.store(NOTHING, Ordering::Relaxed);
-        control.begun.store(NEVER, Ordering::Relaxed);
+        control.notes.current.store(NOTHING, Ordering::Relaxed);
+        control.notes.begun.store(NEVER, Ordering::Relaxed);
         control.parent.store(parent, Ordering::Relaxed);
         control.protocol.store(PROTOCOL, Ordering::Relaxed);
         control.magic.store(MAGIC, Ordering::Release);
@@ -159,9 +176,20 @@ impl Page {
         unsafe { &*self.map.as_ptr().cast::<Control>() }
     }
 
-    fn out(&self) -> &[AtomicU8] {
-        // SAFETY: as in `control`; the range behind `CONTROL` lies within the mapping of `PAGE` bytes.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(CONTROL).cast::<AtomicU8>(), OUT) }
+    /// The worker's results, on their way to the parent.
+    pub fn results(&self) -> Lane<'_> {
+        Lane { state: &self.control().results, words: self.words(CONTROL, OUT) }
+    }
+
+    /// Jobs, on their way to the worker.
+    pub fn jobs(&self) -> Lane<'_> {
+        Lane { state: &self.control().jobs, words: self.words(CONTROL + OUT, IN) }
+    }
+
+    fn words(&self, at: usize, bytes: usize) -> &[AtomicU64] {
+        assert!(at + bytes <= PAGE && at.is_multiple_of(8));
+        // SAFETY: as in `control`; this part lies within the mapping, and begins where a word may.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at).cast::<AtomicU64>(), bytes / 8) }
     }
 
     /// The parent's process id, as it sees itself.
@@ -224,50 +252,50 @@ impl Page {
 
     /// Worker: says that it has taken one more run out of the pipe.
     pub fn note_consumed(&self, runs: u32) {
-        self.control().consumed.store(runs, Ordering::Release);
+        self.control().notes.consumed.store(runs, Ordering::Release);
     }
 
     /// Parent: run frames that the worker says it has taken out of the pipe.
     pub fn consumed(&self) -> u32 {
-        self.control().consumed.load(Ordering::Acquire)
+        self.control().notes.consumed.load(Ordering::Acquire)
     }
 
     /// Worker: names the item that runs from now on.
     pub fn note_current(&self, run: u32, item: u32) {
-        self.control().current.store((run as u64) << 32 | item as u64, Ordering::Release);
+        self.control().notes.current.store((run as u64) << 32 | item as u64, Ordering::Release);
     }
 
     /// Worker: the same in a run that is watched. `false` if the item may not begin now.
     pub fn begin_watched(&self, run: u32, item: u32, cpu_before: u64) -> bool {
         let current = (run as u64) << 32 | item as u64;
-        self.control().cpu_before.store(cpu_before, Ordering::Relaxed);
-        self.control().current.store(current | NOT_BEGUN, Ordering::SeqCst);
-        let begins = self.control().halt.load(Ordering::SeqCst) == 0;
+        self.control().notes.cpu_before.store(cpu_before, Ordering::Relaxed);
+        self.control().notes.current.store(current | NOT_BEGUN, Ordering::SeqCst);
+        let begins = self.control().asks.halt.load(Ordering::SeqCst) == 0;
         if begins {
-            self.control().begun.store(clock::now(), Ordering::Release);
-            self.control().current.store(current, Ordering::Release);
+            self.control().notes.begun.store(clock::now(), Ordering::Release);
+            self.control().notes.current.store(current, Ordering::Release);
         }
         begins
     }
 
     /// Worker: the item has ended, be its result sent or not.
     pub fn end_watched(&self) {
-        self.control().begun.store(NEVER, Ordering::Release);
+        self.control().notes.begun.store(NEVER, Ordering::Release);
     }
 
     /// Parent: has the worker begin nothing more that is watched, or takes that back. An item that
     /// [`running`](Self::running) does not name after that has not begun.
     pub fn halt(&self, halt: bool) {
-        self.control().halt.store(halt as u32, Ordering::SeqCst);
+        self.control().asks.halt.store(halt as u32, Ordering::SeqCst);
     }
 
     /// Parent: the item of a watched run that the worker is in; `None` between two of them.
     pub fn running(&self) -> Option<Begun> {
         let control = self.control();
         // The next item's begin may stand here by now: then this one seems to have taken less, which harms nobody.
-        let current = control.current.load(Ordering::SeqCst);
-        let begun = control.begun.load(Ordering::Acquire);
-        let cpu_before = control.cpu_before.load(Ordering::Acquire);
+        let current = control.notes.current.load(Ordering::SeqCst);
+        let begun = control.notes.begun.load(Ordering::Acquire);
+        let cpu_before = control.notes.cpu_before.load(Ordering::Acquire);
         let age = clock::now().saturating_sub(begun);
         let (run, item) = ((current >> 32) as u32, (current & !NOT_BEGUN) as u32);
         (current != NOTHING && begun != NEVER).then_some(Begun { run, item, age, cpu_before })
@@ -276,7 +304,7 @@ impl Page {
     /// Parent: the item that the worker ran last, as run number and index; `None` also if it was about to begin one that
     /// is watched.
     pub fn current(&self) -> Option<(u32, u32)> {
-        match self.control().current.load(Ordering::Acquire) {
+        match self.control().notes.current.load(Ordering::Acquire) {
             word if word & NOT_BEGUN != 0 => None,
             word => Some(((word >> 32) as u32, word as u32)),
         }
@@ -284,80 +312,27 @@ impl Page {
 
     /// Parent: asks the job that runs to stop, or takes that back.
     pub fn ask_to_stop(&self, stop: bool) {
-        self.control().stop.store(stop as u32, Ordering::Release);
+        self.control().asks.stop.store(stop as u32, Ordering::Release);
     }
 
     /// Worker: whether the parent asks the job to stop.
     pub fn asked_to_stop(&self) -> bool {
-        self.control().stop.load(Ordering::Acquire) != 0
+        self.control().asks.stop.load(Ordering::Acquire) != 0
     }
 
     /// Worker: says why it is about to end.
     pub fn say_last(&self, words: LastWords) {
-        self.control().last_words.store(words as u32, Ordering::Release);
+        self.control().notes.last_words.store(words as u32, Ordering::Release);
     }
 
     /// Parent: why the worker ended, in its own words.
     pub fn last_words(&self) -> LastWords {
-        match self.control().last_words.load(Ordering::Acquire) {
+        match self.control().notes.last_words.load(Ordering::Acquire) {
             1 => LastWords::DescriptorLost,
             2 => LastWords::BadStream,
             3 => LastWords::NoThread,
             _ => LastWords::None,
         }
-    }
-
-    // ---- the out-buffer ----
-
-    /// Worker: copies bytes into the out-buffer at `at`; they count once [`commit`](Self::commit) says so.
-    ///
-    /// # Panics
-    /// If they do not fit.
-    pub fn put(&self, at: usize, bytes: &[u8]) {
-        let room = &self.out()[at..at + bytes.len()];
-        // SAFETY: `room` has exactly `bytes.len()` bytes and cannot overlap a slice of the worker's own. The worker
-        // alone writes here, under its out-buffer's lock; the parent reads only when the worker is dead.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().cast::<u8>().cast_mut(), bytes.len())
-        }
-    }
-
-    /// Worker: bytes that it has put in before, to write them to the pipe.
-    pub fn written(&self, range: Range<usize>) -> &[u8] {
-        let bytes = &self.out()[range];
-        // SAFETY: only the worker writes here, and whoever reads a range holds the lock that writing takes too.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
-    }
-
-    /// Worker: all bytes of its stream up to `position` count from now on.
-    pub fn commit(&self, position: u64) {
-        self.control().committed.store(position, Ordering::Release);
-    }
-
-    /// Worker: how far its stream counts.
-    #[cfg(feature = "fault-injection")]
-    pub(crate) fn committed(&self) -> u64 {
-        self.control().committed.load(Ordering::Acquire)
-    }
-
-    /// Worker: the out-buffer begins at `position` of its stream from now on.
-    pub fn rebase(&self, position: u64) {
-        self.control().base.store(position, Ordering::Release);
-    }
-
-    /// Parent, of a dead worker: a copy of the bytes that count behind position `from` of its stream.
-    ///
-    /// `None` if what the page says cannot be.
-    pub fn unread(&self, from: u64) -> Option<Vec<u8>> {
-        let control = self.control();
-        let (base, committed) =
-            (control.base.load(Ordering::Acquire), control.committed.load(Ordering::Acquire));
-        if committed <= from {
-            return Some(Vec::new());
-        }
-        let start = usize::try_from(from.checked_sub(base)?).ok()?;
-        let end = usize::try_from(committed.checked_sub(base)?).ok()?;
-        Some(self.out().get(start..end)?.iter().map(|byte| byte.load(Ordering::Relaxed)).collect())
     }
 }
 
@@ -366,7 +341,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn page() -> Page {
+    pub(super) fn page() -> Page {
         let path = std::env::temp_dir().join(format!("sidestep-page-{:?}", std::thread::current().id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -397,18 +372,5 @@ mod tests {
         assert_eq!(page.claim(5 + SLOTS as u32, 1), None);
         assert_eq!(page.withdraw(5 + SLOTS as u32, 1), None);
         assert_eq!(page.claimed(5), Some(0));
-    }
-
-    #[test]
-    fn what_counts_and_was_not_read_is_found() {
-        let page = page();
-        page.rebase(1000);
-        page.put(0, b"abcdef");
-        page.commit(1006);
-        assert_eq!(page.unread(1002).unwrap(), b"cdef");
-        assert_eq!(page.unread(1006).unwrap(), b"");
-        assert_eq!(page.unread(999), None, "before the buffer's begin");
-        page.commit(u64::MAX);
-        assert_eq!(page.unread(1002), None, "a scribbled page is no reason to panic");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::OnceLock;
@@ -161,7 +162,25 @@ impl<F: Job<Args>, Args> Handler for Typed<F, Args> {
 #[derive(Debug)]
 pub struct Table {
     entries: Vec<Entry>,
-    by_type: HashMap<TypeId, u32>,
+    by_type: HashMap<TypeId, u32, BuildHasherDefault<Passed>>,
+}
+
+/// A type's id is a hash already.
+#[derive(Default)]
+struct Passed(u64);
+
+impl Hasher for Passed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(self.0, bytes);
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
 }
 
 /// Two jobs of one name.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{self, MAX_BODY};
 use crate::context::{self, Context};
-use crate::frame::{Assembler, Kind, duration_code};
-use crate::link::Link;
+use crate::frame::{Kind, duration_code};
+use crate::link::{Input, Link, Out};
 use crate::marks::Marks;
 use crate::page::{LastWords, PROTOCOL};
 use crate::panics;
@@ -38,10 +38,12 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
     if codec::encode(&hello, &mut body).is_err() {
         link.end(LastWords::None);
     }
-    link.send(Kind::Hello, 0, &body, false);
+    let mut out = Out::new(link);
+    out.send(Kind::Hello, 0, &body);
     let mut server = Server {
         link,
         table,
+        out,
         slot: 0,
         runs: 0,
         result: body,
@@ -49,11 +51,12 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
         finalizer: None,
         marks: None,
         notes_cpu: false,
+        polls: false,
     };
-    let mut input = Assembler::new();
+    let mut input = Input::default();
     loop {
-        link.receive(&mut input);
-        match input.next() {
+        link.receive(&mut input, &mut server.out, server.polls);
+        match input.frames.next() {
             Ok(Some((header, body))) => server.take(header.kind, body),
             Ok(None) => {}
             Err(_) => link.end(LastWords::BadStream),
@@ -74,6 +77,7 @@ fn own_signals() {
 struct Server {
     link: &'static Link,
     table: &'static Table,
+    out: Out,
     slot: u32,
     /// Run frames taken so far.
     runs: u32,
@@ -84,6 +88,8 @@ struct Server {
     finalizer: Option<NamedCall>,
     marks: Option<Marks>,
     notes_cpu: bool,
+    /// A core is free to poll on.
+    polls: bool,
 }
 
 impl Server {
@@ -108,7 +114,7 @@ impl Server {
         if codec::encode(&outcome, &mut self.result).is_err() {
             self.link.end(LastWords::None);
         }
-        self.link.send(Kind::Ready, 0, &self.result, false);
+        self.out.send(Kind::Ready, 0, &self.result);
     }
 
     /// The directory first: the initializer may use it.
@@ -149,6 +155,8 @@ impl Server {
         }
         self.runs = self.runs.wrapping_add(1);
         self.link.page.note_consumed(self.runs);
+        self.polls = header.polls;
+        context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
         let mut next = 0;
         loop {
             let pace = self.pace.get(header.job as usize).copied().unwrap_or(0);
@@ -172,7 +180,7 @@ impl Server {
             let end = Instant::now();
             self.note_pace(header.job, (end - begin).as_nanos() as u64 / claimed.len() as u64);
             flush_standard_output();
-            self.link.pause(end);
+            self.out.pause(end);
         }
     }
 
@@ -180,7 +188,7 @@ impl Server {
     fn item(&mut self, header: &RunHeader, item: u32, args: &[u8], one_of_many: bool, begin: Instant) {
         let id = header.first_id + u64::from(item);
         self.begin(header, item);
-        context::set(Some(Context { id, attempt: header.attempt, slot: self.slot }));
+        context::set(Some(item));
         if let Some(marks) = &self.marks {
             marks.begin(id);
         }
@@ -207,10 +215,14 @@ impl Server {
         };
         match outcome {
             Ok(()) if self.result.len() <= MAX_BODY => {
-                self.link.send(Kind::Done, duration_code(nanos), &self.result, one_of_many)
+                self.out.send(Kind::Done, duration_code(nanos), &self.result)
             }
-            Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos, one_of_many),
-            Err(fault) => self.fault(&fault, nanos, one_of_many),
+            Ok(()) => self.fault(&Fault::TooLarge(self.result.len() as u64), nanos),
+            Err(fault) => self.fault(&fault, nanos),
+        }
+        if one_of_many {
+            // The next item may take longer than was thought.
+            self.link.arm();
         }
     }
 
@@ -226,12 +238,12 @@ impl Server {
         }
     }
 
-    fn fault(&mut self, fault: &Fault, nanos: u64, more: bool) {
+    fn fault(&mut self, fault: &Fault, nanos: u64) {
         self.result.clear();
         if codec::encode(fault, &mut self.result).is_err() {
             self.link.end(LastWords::None);
         }
-        self.link.send(Kind::Fault, duration_code(nanos), &self.result, more);
+        self.out.send(Kind::Fault, duration_code(nanos), &self.result);
     }
 
     fn note_pace(&mut self, job: u32, nanos: u64) {
@@ -247,7 +259,7 @@ impl Server {
         {
             eprintln!("sidestep: the finalizer \"{}\" failed: {fault:?}", call.name);
         }
-        self.link.flush();
+        self.out.flush();
         std::process::exit(0)
     }
 }

@@ -3,7 +3,7 @@
 //! A run's body is laid out by hand, because it is the hot path and its arguments must not be copied:
 //!
 //! ```text
-//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | 2 zero bytes
+//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | polls u8 | 0
 //!   then for each item:  length u32 | its arguments
 //! ```
 //!
@@ -40,6 +40,8 @@ pub struct RunHeader {
     pub encoding: Encoding,
     /// The parent wants to know when each item begins, and may halt the worker before the next one.
     pub watched: bool,
+    /// A core is free for the worker to poll on, once it has nothing to do.
+    pub polls: bool,
 }
 
 impl RunHeader {
@@ -54,7 +56,7 @@ impl RunHeader {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.first_id.to_le_bytes());
-        out.extend_from_slice(&[self.encoding as u8, u8::from(self.watched), 0, 0]);
+        out.extend_from_slice(&[self.encoding as u8, u8::from(self.watched), u8::from(self.polls), 0]);
     }
 
     /// Takes it off the front of a body.
@@ -76,6 +78,7 @@ impl RunHeader {
             first_id,
             encoding,
             watched: head[25] != 0,
+            polls: head[26] != 0,
         };
         Some((header, rest))
     }
@@ -226,9 +229,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool, watched: bool) {
+        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool, watched: bool, polls: bool) {
             let encoding = if text { Encoding::Text } else { Encoding::Binary };
-            let header = RunHeader { run, job, items, attempt, first_id, encoding, watched };
+            let header = RunHeader { run, job, items, attempt, first_id, encoding, watched, polls };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             bytes.push(9);

@@ -185,6 +185,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// Sends the front of the queue to a worker, as much of it as makes a good run.
     fn send(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
         let Some(mut lot) = self.queue.pop_front() else { return };
+        let polls = self.has_free_core();
         let task = &mut self.tasks[lot.task];
         let pace = self.paces.of(task.spec.job);
         let share = self.queued / (2 * self.target.max(1) as u64);
@@ -212,6 +213,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             first_id: lot.first.id,
             encoding: task.spec.encoding,
             watched: task.spec.terms.limit.is_some() || self.limits.any(),
+            polls,
         };
         effects.send(at, &header, &lot.payload);
         self.listener.tell(|| Event::Sent { id: header.first_id, count, slot: at, attempt: header.attempt });
@@ -277,6 +279,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.slots[at].drop_empty_runs();
         self.note_room(at, effects);
         most - left
+    }
+
+    /// Whether there are fewer workers at work than cores: then one more thread, or one less, is in nobody's way.
+    pub(crate) fn has_free_core(&self) -> bool {
+        self.target.min(self.slots.len()).saturating_sub(self.idle.len()) < self.cores
     }
 
     // ---- time ----

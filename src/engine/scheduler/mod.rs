@@ -89,6 +89,13 @@ pub(crate) struct Item {
     pub(crate) id: u64,
 }
 
+impl Item {
+    /// The one that comes so many places after it.
+    pub(crate) fn after(self, count: u64) -> Item {
+        Item { index: self.index + count, id: self.id + count }
+    }
+}
+
 /// How an item ended that has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -255,6 +262,8 @@ pub(crate) struct Scheduler<P, S> {
     /// Lots in the queue of tasks that are.
     dead_lots: usize,
     slots: Vec<Slot<P>>,
+    /// How many threads can run at a time.
+    cores: usize,
     /// Slots beyond this are to end.
     target: usize,
     recycling: Recycling,
@@ -293,7 +302,12 @@ pub(crate) struct Scheduler<P, S> {
 }
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
-    pub(crate) fn new(backoff: Backoff, recycling: Recycling, limits: Limits) -> Scheduler<P, S> {
+    pub(crate) fn new(
+        backoff: Backoff,
+        recycling: Recycling,
+        limits: Limits,
+        cores: usize,
+    ) -> Scheduler<P, S> {
         Scheduler {
             phase: Phase::Open,
             tasks: Slab::new(),
@@ -302,6 +316,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             queued_bytes: 0,
             dead_lots: 0,
             slots: Vec::new(),
+            cores,
             target: 0,
             recycling,
             idle: Vec::new(),

@@ -57,7 +57,7 @@ impl Rig {
     /// The same, and they serve only so long, and only so much may be used by jobs and wait for them.
     pub(super) fn with(workers: usize, recycling: Recycling, limits: Limits, bounds: Bounds) -> Rig {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let mut scheduler = Scheduler::new(BACKOFF, recycling, limits);
+        let mut scheduler = Scheduler::new(BACKOFF, recycling, limits, 2);
         let told = events.clone();
         scheduler.listen(Listener::new(move |event| told.lock().unwrap().push(event)));
         let world = World::new();
