@@ -31,6 +31,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// An empty one with room for as much as another has.
+    pub(crate) fn like(other: &Batch) -> Batch {
+        Batch { bytes: Vec::with_capacity(other.bytes.len()), ends: Vec::with_capacity(other.ends.len()) }
+    }
+
     /// Adds an item: `encode` appends its arguments. On an error the batch is as before.
     pub(crate) fn push<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.bytes.len();

@@ -88,6 +88,7 @@ impl Inbox {
         self.assembler.next_range()
     }
 
+    #[inline]
     pub(crate) fn body(&self, range: Range<usize>) -> &[u8] {
         self.assembler.bytes(range)
     }

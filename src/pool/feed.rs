@@ -130,7 +130,8 @@ impl Feed {
         if self.batch.is_empty() {
             return;
         }
-        let batch = std::mem::take(&mut self.batch);
+        let next = Batch::like(&self.batch);
+        let batch = std::mem::replace(&mut self.batch, next);
         let count = batch.len();
         match self.engine.push(self.task, self.start, count, batch.into_args(), grant) {
             Some(id) => {

@@ -1,5 +1,6 @@
 //! The results of a whole `map`, before and after they are there.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,14 +140,15 @@ pub(super) struct Results<R> {
 
 struct State<R> {
     stage: Stage<R>,
-    values: Vec<Option<R>>,
-    /// All items before this one have values.
-    known: usize,
+    /// Those of the first items, of all that come before one that is not known.
+    values: Vec<R>,
+    /// Those of later ones, each with the index of its first.
+    later: BTreeMap<usize, Vec<R>>,
     /// How many items there are, once the input has ended.
     total: Option<usize>,
     /// The lowest failing item so far.
     error: Option<(usize, JobError)>,
-    outputs: std::collections::BTreeMap<u64, Captured>,
+    outputs: BTreeMap<u64, Captured>,
     waker: Option<Waker>,
 }
 
@@ -160,46 +162,30 @@ enum Stage<R> {
 
 impl<R> State<R> {
     /// Values of consecutive items.
-    fn put_all(&mut self, index: usize, values: impl ExactSizeIterator<Item = R>) {
-        let end = index + values.len();
-        if self.values.len() == index {
-            self.values.extend(values.map(Some));
-        } else {
-            if self.values.len() < end {
-                self.values.resize_with(end, || None);
+    fn put_all(&mut self, index: usize, mut values: Vec<R>) {
+        if index > self.values.len() {
+            if !values.is_empty() {
+                self.later.insert(index, values);
             }
-            for (place, value) in self.values[index..end].iter_mut().zip(values) {
-                *place = Some(value);
-            }
+            return;
         }
-        if self.known == index {
-            self.known = end;
-        }
-        self.look_ahead();
-    }
-
-    /// Finds the first item of which nothing is known.
-    fn look_ahead(&mut self) {
-        while self.values.get(self.known).is_some_and(Option::is_some) {
-            self.known += 1;
+        self.values.append(&mut values);
+        while let Some(next) = self.later.first_entry().filter(|next| *next.key() == self.values.len()) {
+            self.values.append(&mut next.remove());
         }
     }
 
+    /// An item's value, or what it has instead.
     fn put(&mut self, index: usize, result: Result<R, JobError>) {
         match result {
-            Ok(value) => {
-                if self.values.len() <= index {
-                    self.values.resize_with(index + 1, || None);
-                }
-                self.values[index] = Some(value);
-            }
+            Ok(value) if index == self.values.len() && self.later.is_empty() => self.values.push(value),
+            Ok(value) => self.put_all(index, vec![value]),
             Err(error) => {
                 if self.error.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
                     self.error = Some((index, error));
                 }
             }
         }
-        self.look_ahead();
     }
 
     /// Settles the outcome of the whole, if it is known by now and was not before.
@@ -207,10 +193,11 @@ impl<R> State<R> {
         if !matches!(self.stage, Stage::Filling) {
             return false;
         }
-        if let Some((_, error)) = self.error.take_if(|(index, _)| *index <= self.known) {
+        let known = self.values.len();
+        if let Some((_, error)) = self.error.take_if(|(index, _)| *index <= known) {
             self.stage = Stage::Known(error);
-        } else if self.total == Some(self.known) {
-            self.stage = Stage::Ready(Ok(std::mem::take(&mut self.values).into_iter().flatten().collect()));
+        } else if self.total == Some(known) {
+            self.stage = Stage::Ready(Ok(std::mem::take(&mut self.values)));
         }
         !matches!(self.stage, Stage::Filling)
     }
@@ -229,10 +216,10 @@ impl<R> Results<R> {
         let state = State {
             stage: Stage::Filling,
             values: Vec::new(),
-            known: 0,
+            later: BTreeMap::new(),
             total: None,
             error: None,
-            outputs: std::collections::BTreeMap::new(),
+            outputs: BTreeMap::new(),
             waker: None,
         };
         Results {
@@ -367,19 +354,20 @@ impl<R: Send + 'static> Sink for Results<R> {
             return crate::engine::accept_each(self, first, values);
         }
         let (mut next, mut done) = (first, 0);
-        let mut decoded = Vec::with_capacity(values.len());
         while values.len() > 0 {
+            let mut decoded = Vec::with_capacity(values.len());
             let outcome = self.decoder.many(&mut values, &mut decoded);
             done += decoded.len() as u32;
             let after = next.after(decoded.len() as u64);
             let mut state = self.state();
-            if matches!(state.stage, Stage::Filling) {
-                state.put_all(next.index as usize, decoded.drain(..));
+            let is_filling = matches!(state.stage, Stage::Filling);
+            if is_filling {
+                state.put_all(next.index as usize, decoded);
             }
             next = after;
             if let Err(message) = outcome {
                 let place = Place { job: self.job.to_string(), id: next.id, pid: None };
-                if matches!(state.stage, Stage::Filling) {
+                if is_filling {
                     state.put(next.index as usize, Err(place.decode(message)));
                 }
                 next = next.after(1);

@@ -49,6 +49,7 @@ struct Bounded<'a> {
 }
 
 impl Writer for Bounded<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.size += bytes.len();
         if self.size <= MAX_BODY {

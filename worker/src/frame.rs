@@ -41,10 +41,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Setup, Kind::Run, Kind::Bye, Kind::Hello, Kind::Ready, Kind::Done, Kind::Fault]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        Some(match byte {
+            0x51 => Kind::Setup,
+            0x52 => Kind::Run,
+            0x53 => Kind::Bye,
+            0xA1 => Kind::Hello,
+            0xA2 => Kind::Ready,
+            0xA3 => Kind::Done,
+            0xA4 => Kind::Fault,
+            _ => return None,
+        })
     }
 }
 
@@ -80,6 +88,7 @@ pub struct Header {
 }
 
 /// Folds the fields so that one flipped bit anywhere flips one bit of the result.
+#[inline]
 fn check(len: u32, kind: u8, aux: u8, number: u64) -> u16 {
     let low = len as u16;
     let high = (len >> 16) as u16;
@@ -91,6 +100,7 @@ fn check(len: u32, kind: u8, aux: u8, number: u64) -> u16 {
 
 impl Header {
     /// The header's bytes as the `number`-th frame of its stream.
+    #[inline]
     pub fn to_bytes(self, number: u64) -> [u8; HEADER] {
         let [a, b, c, d] = self.len.to_le_bytes();
         let [e, f] = check(self.len, self.kind as u8, self.aux, number).to_le_bytes();
@@ -98,6 +108,7 @@ impl Header {
     }
 
     /// Reads and checks the header of the `number`-th frame of a stream.
+    #[inline]
     pub fn from_bytes(bytes: [u8; HEADER], number: u64) -> Result<Header, FrameError> {
         let [a, b, c, d, kind, aux, e, f] = bytes;
         let len = u32::from_le_bytes([a, b, c, d]);
@@ -140,6 +151,7 @@ impl Assembler {
     }
 
     /// Bytes that came but are no whole frame yet, or whole frames not taken yet.
+    #[inline]
     pub fn waiting(&self) -> usize {
         self.end - self.start
     }
@@ -210,6 +222,7 @@ impl Assembler {
     }
 
     /// [`next`](Self::next), with the place of the body: it stays there until the next [`room`](Self::room).
+    #[inline]
     pub fn next_range(&mut self) -> Result<Option<(Header, Range<usize>)>, FrameError> {
         let Some(header) = self.header()? else { return Ok(None) };
         let whole = HEADER + header.len as usize;
@@ -223,10 +236,12 @@ impl Assembler {
     }
 
     /// The body at a place that [`next_range`](Self::next_range) gave.
+    #[inline]
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]
     }
 
+    #[inline]
     fn header(&self) -> Result<Option<Header>, FrameError> {
         match self.buffer[self.start..self.end].first_chunk::<HEADER>() {
             Some(bytes) => Header::from_bytes(*bytes, self.number).map(Some),

@@ -11,7 +11,7 @@
 //! | [`page`] | the shared mapping: claims, blame, results that outlive their worker |
 //! | [`registry`] | names, numbers and types of jobs |
 //! | `attribute` | what `#[job]` leaves in a binary |
-//! | `entry`, `serve` | from the start of a copy to its serve loop |
+//! | `entry`, `serve`, `run` | from the start of a copy to its serve loop, and what it does there |
 //! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
 //! | [`orphaned`] | what a worker still does when its parent is gone |
 
@@ -47,6 +47,7 @@ pub mod panics;
 pub mod patience;
 #[doc(hidden)]
 pub mod registry;
+mod run;
 mod serve;
 #[cfg(feature = "json")]
 mod text;

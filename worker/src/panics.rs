@@ -8,9 +8,12 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use crate::wire::Fault;
 
 thread_local! {
-    /// Set while a job runs on this thread: where the hook leaves what it saw.
-    static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
+    /// Whether a job runs on this thread.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// Where the hook leaves what it saw meanwhile,
+    static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
+    /// and whether it has left anything: asked for each job, which is faster of a value that needs no drop.
+    static HAS_SEEN: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Seen {
@@ -71,6 +74,7 @@ fn note(info: &PanicHookInfo<'_>) {
         BacktraceStatus::Captured => backtrace.to_string(),
         _ => String::new(),
     };
+    HAS_SEEN.set(true);
     SEEN.set(Some(Seen {
         location: info.location().map(ToString::to_string).unwrap_or_default(),
         backtrace,
@@ -78,16 +82,27 @@ fn note(info: &PanicHookInfo<'_>) {
 }
 
 /// Runs `job`; a panic in it is its outcome.
+#[inline]
 pub(crate) fn catch(job: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
-    SEEN.set(None);
-    CATCHING.set(true);
+    begin();
     let outcome = panic::catch_unwind(AssertUnwindSafe(job));
     CATCHING.set(false);
-    outcome.unwrap_or_else(|payload| {
-        let seen = SEEN.take();
-        let (location, backtrace) = seen.map(|seen| (seen.location, seen.backtrace)).unwrap_or_default();
-        Err(Fault::Panicked { message: message_of(payload), location, backtrace })
-    })
+    outcome.unwrap_or_else(|payload| Err(panicked(payload)))
+}
+
+fn begin() {
+    // What an earlier job caught itself is of no interest any more.
+    if HAS_SEEN.replace(false) {
+        SEEN.set(None);
+    }
+    CATCHING.set(true);
+}
+
+#[cold]
+fn panicked(payload: Box<dyn Any + Send>) -> Fault {
+    let seen = SEEN.take();
+    let (location, backtrace) = seen.map(|seen| (seen.location, seen.backtrace)).unwrap_or_default();
+    Fault::Panicked { message: message_of(payload), location, backtrace }
 }
 
 /// What a panic said. A payload that is no text is not dropped: its drop could panic again.

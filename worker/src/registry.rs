@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 #[cfg(feature = "macros")]
 use crate::attribute::JobDef;
 use crate::job::Job;
+use crate::run::Items;
 use crate::wire::{ArgInfo, Encoding, Fault, JobInfo};
 
 /// Functions and the names under which a worker finds them.
@@ -148,6 +149,7 @@ impl std::fmt::Debug for Entry {
 /// A job whose types are forgotten.
 trait Handler: Send + Sync {
     fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
+    fn run(&self, items: &mut Items<'_>);
 }
 
 struct Typed<F, Args>(F, PhantomData<fn(Args)>);
@@ -155,6 +157,10 @@ struct Typed<F, Args>(F, PhantomData<fn(Args)>);
 impl<F: Job<Args>, Args> Handler for Typed<F, Args> {
     fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         self.0.serve(encoding, args, out)
+    }
+
+    fn run(&self, items: &mut Items<'_>) {
+        items.each(|encoding, args, out| self.0.serve(encoding, args, out));
     }
 }
 
@@ -253,9 +259,21 @@ impl Table {
     ) -> Result<(), Fault> {
         match self.entries.get(job as usize) {
             Some(entry) => entry.handler.serve(encoding, args, out),
-            None => Err(Fault::NotRegistered(format!("number {job}"))),
+            None => Err(not_registered(job)),
         }
     }
+
+    /// Runs what was claimed of a run of that job.
+    pub(crate) fn run(&self, job: u32, items: &mut Items<'_>) {
+        match self.entries.get(job as usize) {
+            Some(entry) => entry.handler.run(items),
+            None => items.each(|_, _, _| Err(not_registered(job))),
+        }
+    }
+}
+
+fn not_registered(job: u32) -> Fault {
+    Fault::NotRegistered(format!("number {job}"))
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();

@@ -1,0 +1,180 @@
+//! A run: its items are claimed, a few at a time, run one by one, and each result is committed.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::codec::{self, MAX_BODY};
+use crate::context::{self, Context};
+use crate::frame::{Kind, duration_code};
+use crate::page::LastWords;
+use crate::serve::{Server, flush_standard_output};
+use crate::wire::{Encoding, Fault, RunHeader, take_piece};
+use crate::{clock, panics};
+
+/// A worker claims about this much work at a time, in nanoseconds.
+const CLAIM: u64 = 50_000;
+/// And no more items than these.
+const CLAIM_ITEMS: u32 = 1024;
+/// A buffer for results that has grown beyond this is given back.
+const KEEP: usize = 1 << 20;
+
+/// How often a halted worker looks whether it may go on.
+const HALTED: Duration = Duration::from_millis(1);
+
+impl Server {
+    pub(crate) fn run(&mut self, body: &[u8]) {
+        let Some((header, rest)) = RunHeader::read(body) else { self.link.end(LastWords::BadStream) };
+        if header.run != self.runs {
+            self.link.end(LastWords::BadStream);
+        }
+        self.runs = self.runs.wrapping_add(1);
+        self.link.page.note_consumed(self.runs);
+        self.polls = header.polls;
+        context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
+        let table = self.table;
+        let mut items =
+            Items { server: self, header, rest, claimed: 0..0, count: 0, begin: Instant::now(), code: 0 };
+        while items.claim() {
+            table.run(header.job, &mut items);
+            items.pause();
+        }
+    }
+
+    fn note_pace(&mut self, job: u32, nanos: u64) {
+        if let Some(pace) = self.pace.get_mut(job as usize) {
+            *pace = if *pace == 0 { nanos.max(1) } else { (*pace * 3 + nanos) / 4 + 1 };
+        }
+    }
+}
+
+/// A run's items, of which some are claimed.
+pub(crate) struct Items<'a> {
+    server: &'a mut Server,
+    header: RunHeader,
+    /// The arguments of those that have not begun.
+    rest: &'a [u8],
+    /// Those that are to run now.
+    claimed: Range<u32>,
+    /// How many they were.
+    count: u32,
+    /// When they were claimed.
+    begin: Instant,
+    /// What one of several takes, for want of its own duration.
+    code: u8,
+}
+
+impl<'a> Items<'a> {
+    /// Runs those that were claimed. This is compiled for each job: what it does for each item should be little.
+    #[inline]
+    pub(crate) fn each(&mut self, serve: impl Fn(Encoding, &[u8], &mut Vec<u8>) -> Result<(), Fault>) {
+        while let Some(args) = self.next() {
+            let (encoding, result) = (self.header.encoding, &mut self.server.result);
+            let outcome = panics::catch(|| serve(encoding, args, result));
+            self.done(outcome);
+        }
+    }
+
+    fn claim(&mut self) -> bool {
+        let Server { link, ref pace, .. } = *self.server;
+        let pace = pace.get(self.header.job as usize).copied().unwrap_or(0);
+        let want = CLAIM.checked_div(pace).map_or(1, |items| items.clamp(1, CLAIM_ITEMS as u64) as u32);
+        let Some(claimed) = link.page.claim(self.header.run, want) else { return false };
+        if claimed.start != self.claimed.end {
+            link.end(LastWords::BadStream);
+        }
+        self.claimed = claimed;
+        self.count = self.claimed.len() as u32;
+        self.begin = Instant::now();
+        self.code = duration_code(pace);
+        link.in_batch.store(self.is_batch(), Ordering::Release);
+        true
+    }
+
+    fn is_batch(&self) -> bool {
+        self.count > 1
+    }
+
+    /// The claimed ones have run.
+    fn pause(&mut self) {
+        let link = self.server.link;
+        if self.is_batch() {
+            link.check_channel();
+            link.in_batch.store(false, Ordering::Release);
+        }
+        let end = Instant::now();
+        let took = (end - self.begin).as_nanos() as u64;
+        self.server.note_pace(self.header.job, took / u64::from(self.count));
+        flush_standard_output();
+        self.server.out.pause(end);
+    }
+
+    /// The next item's arguments; it counts as begun.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let item = self.claimed.next()?;
+        let Some(args) = take_piece(&mut self.rest) else { self.server.link.end(LastWords::BadStream) };
+        self.note_begin(item);
+        context::set(Some(item));
+        if let Some(marks) = &self.server.marks {
+            marks.begin(self.header.first_id + u64::from(item));
+        }
+        if self.server.result.capacity() > KEEP {
+            self.server.result = Vec::new();
+        }
+        self.server.result.clear();
+        Some(args)
+    }
+
+    /// Notes which item runs from now on.
+    fn note_begin(&self, item: u32) {
+        let (page, run) = (&self.server.link.page, self.header.run);
+        if !self.header.watched {
+            return page.note_current(run, item);
+        }
+        // Halted: an earlier item's end is about to take the whole worker along, or the parent finds that it need not.
+        let cpu_before = if self.server.notes_cpu { clock::processor() } else { 0 };
+        while !page.begin_watched(run, item, cpu_before) {
+            std::thread::sleep(HALTED);
+        }
+    }
+
+    /// The item has run: commits its result. A lone item's duration is its own, one of many has their average.
+    fn done(&mut self, outcome: Result<(), Fault>) {
+        let link = self.server.link;
+        if self.header.watched {
+            link.page.end_watched();
+        }
+        context::set(None);
+        link.check_fork();
+        if !self.is_batch() {
+            link.check_channel();
+        }
+        if let Some(marks) = &self.server.marks {
+            marks.end();
+        }
+        let code = match self.is_batch() {
+            true => self.code,
+            false => duration_code(self.begin.elapsed().as_nanos() as u64),
+        };
+        let Server { out, result, .. } = &mut *self.server;
+        match outcome {
+            Ok(()) if result.len() <= MAX_BODY => out.send(Kind::Done, code, result),
+            outcome => self.fault(outcome, code),
+        }
+        if self.is_batch() {
+            // The next item may take longer than was thought.
+            link.arm();
+        }
+    }
+
+    #[cold]
+    fn fault(&mut self, outcome: Result<(), Fault>, code: u8) {
+        let Server { link, out, result, .. } = &mut *self.server;
+        let fault = outcome.err().unwrap_or(Fault::TooLarge(result.len() as u64));
+        result.clear();
+        if codec::encode(&fault, result).is_err() {
+            link.end(LastWords::None);
+        }
+        out.send(Kind::Fault, code, result);
+    }
+}
