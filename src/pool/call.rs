@@ -353,7 +353,7 @@ impl<'p, F> Call<'p, F> {
             Ok(Target { name, spec, hooks }) => (name, Ok(spec), hooks),
             Err(error) => (Name::default(), Err(error), Hooks::default()),
         };
-        let results = Stream::new(name, decode::<F::Output>, hooks, order);
+        let results = Stream::new(name, Decoder::CODEC, hooks, order);
         Imap::new(self.engine, input, encode_one::<F, A>, results, spec)
     }
 }

@@ -102,6 +102,11 @@ impl Feed {
         u64::from(self.batch.len())
     }
 
+    /// Whether the engine has everything, and wants more.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.batch.is_empty() && self.refused.is_empty()
+    }
+
     /// Gives the engine what has been gathered.
     pub(super) fn hand_over(&mut self) {
         if !self.batch.is_empty() {

@@ -92,14 +92,14 @@ impl<R> JobHandle<R> {
 
     /// What the job has printed, once it is done and if the pool captures it.
     pub fn output(&self) -> Option<Captured> {
-        self.cell.state().output.clone()
+        self.cell.state().rare.as_ref()?.output.clone()
     }
 
     /// Calls `then` when the job is done, or now if it is. It runs on the thread that moves results: it may not block.
     pub(super) fn when_ready(&self, then: Box<dyn FnOnce() + Send>) {
         let mut state = self.cell.state();
         if matches!(state.stage, Stage::Running | Stage::Accepted(_)) {
-            state.then = Some(then);
+            state.rare().then = Some(then);
         } else {
             drop(state);
             then();
@@ -136,21 +136,34 @@ pub(super) struct Cell<R> {
     changed: Signal,
     /// Makes the result from its bytes; `None` for a result that is made from nothing but outcomes.
     decode: fn(&[u8]) -> Result<R, String>,
-    hooks: Hooks<R>,
+    /// If there are any.
+    hooks: Option<Box<Hooks<R>>>,
 }
 
+/// Very many cells may wait, so what most of them never have does not lie in them.
 struct State<R> {
     stage: Stage<R>,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
     output: Option<Captured>,
     waker: Option<Waker>,
     then: Option<Box<dyn FnOnce() + Send>>,
 }
 
+impl<R> State<R> {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
 enum Stage<R> {
     Running,
     /// It is there, and not yet counted.
-    Accepted(Result<R, JobError>),
-    Ready(Result<R, JobError>),
+    Accepted(Result<R, Box<JobError>>),
+    Ready(Result<R, Box<JobError>>),
     /// It was taken; whether it was a value.
     Taken(bool),
 }
@@ -169,10 +182,10 @@ impl<R> Cell<R> {
             job,
             id: AtomicU64::new(0),
             ready: AtomicBool::new(false),
-            state: Mutex::new(State { stage: Stage::Running, output: None, waker: None, then: None }),
+            state: Mutex::new(State { stage: Stage::Running, rare: None }),
             changed: Signal::default(),
             decode,
-            hooks,
+            hooks: hooks.any().then(|| Box::new(hooks)),
         }
     }
 
@@ -202,7 +215,7 @@ impl<R> Cell<R> {
         match std::mem::replace(&mut state.stage, Stage::Taken(false)) {
             Stage::Ready(result) => {
                 state.stage = Stage::Taken(result.is_ok());
-                result
+                result.map_err(|error| *error)
             }
             Stage::Taken(ok) => {
                 state.stage = Stage::Taken(ok);
@@ -218,7 +231,7 @@ impl<R> Cell<R> {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<R, JobError>> {
         let mut state = self.state();
         if matches!(state.stage, Stage::Running | Stage::Accepted(_)) {
-            let before = state.waker.replace(context.waker().clone());
+            let before = state.rare().waker.replace(context.waker().clone());
             // A waker's end may be that of its whole task: not with the lock held.
             drop(state);
             drop(before);
@@ -236,18 +249,27 @@ impl<R> Cell<R> {
 
     /// Ends it without a result.
     fn end(&self, error: JobError) {
-        if self.keep(Err(error.clone()), None) {
-            self.hooks.error(&error);
-        }
+        self.keep_error(error, None);
         self.show();
     }
 
-    fn keep(&self, result: Result<R, JobError>, output: Option<Captured>) -> bool {
+    fn keep_error(&self, error: JobError, output: Option<Captured>) {
+        let told = self.hooks.as_ref().map(|hooks| (hooks, error.clone()));
+        if self.keep(Err(Box::new(error)), output)
+            && let Some((hooks, error)) = told
+        {
+            hooks.error(&error);
+        }
+    }
+
+    fn keep(&self, result: Result<R, Box<JobError>>, output: Option<Captured>) -> bool {
         let mut state = self.state();
         let running = matches!(state.stage, Stage::Running);
         if running {
             state.stage = Stage::Accepted(result);
-            state.output = output;
+            if output.is_some() {
+                state.rare().output = output;
+            }
         }
         running
     }
@@ -262,7 +284,10 @@ impl<R> Cell<R> {
             }
         }
         self.ready.store(true, Ordering::Release);
-        let (waker, then) = (state.waker.take(), state.then.take());
+        let (waker, then) = match &mut state.rare {
+            Some(rare) => (rare.waker.take(), rare.then.take()),
+            None => (None, None),
+        };
         drop(state);
         self.changed.notify_all();
         wake(waker);
@@ -282,22 +307,20 @@ impl<R: Send + 'static> Sink for Cell<R> {
         match result {
             Ok((value, bytes)) => {
                 let kept = self.keep(Ok(value), output);
-                if kept {
-                    self.hooks.success(|| (self.decode)(bytes).ok());
+                if kept && let Some(hooks) = &self.hooks {
+                    hooks.success(|| (self.decode)(bytes).ok());
                 }
                 kept
             }
             Err(error) => {
-                if self.keep(Err(error.clone()), output) {
-                    self.hooks.error(&error);
-                }
+                self.keep_error(error, output);
                 false
             }
         }
     }
 
     fn is_bad(&self, bytes: &[u8]) -> bool {
-        self.hooks.is_bad(|| (self.decode)(bytes).ok())
+        self.hooks.as_ref().is_some_and(|hooks| hooks.is_bad(|| (self.decode)(bytes).ok()))
     }
 
     fn publish(&self) {

@@ -1,6 +1,7 @@
 //! Pulls input as its results are asked for: nobody has to hold all of either.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 #[cfg(feature = "cli")]
@@ -58,6 +59,8 @@ pub(super) struct Puller<'p, S: Source, R> {
     input: Input<S>,
     encode: Encode<S::Item>,
     pub(super) results: Arc<Stream<R>>,
+    /// Some of them, taken together and not given yet.
+    taken: VecDeque<(u64, Result<R, Box<JobError>>)>,
     feed: Option<Feed>,
     job: u32,
     /// Items pulled, and results given.
@@ -123,7 +126,19 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
                 (Input::Ended, None, 1)
             }
         };
-        Puller { engine, input, encode, results, feed, job, pulled, given: 0, bytes: 0, window: 0 }
+        Puller {
+            engine,
+            input,
+            encode,
+            results,
+            taken: VecDeque::new(),
+            feed,
+            job,
+            pulled,
+            given: 0,
+            bytes: 0,
+            window: 0,
+        }
     }
 
     #[cfg(feature = "cli")]
@@ -134,7 +149,13 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     /// The next result, and the place of its item in the input.
     pub(super) fn advance(&mut self, deadline: Option<Instant>) -> Option<(u64, Result<R, JobError>)> {
         loop {
-            self.pull();
+            if !self.is_settled() {
+                self.pull();
+            }
+            if let Some((index, result)) = self.taken.pop_front() {
+                self.given += 1;
+                return Some((index, result.map_err(|error| *error)));
+            }
             if let Some(feed) = self.held_up() {
                 if !feed.hand_over_by(deadline) {
                     return Some((self.given, Err(JobError::StillRunning)));
@@ -154,10 +175,7 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
                 };
                 return Some((self.given, Err(error)));
             }
-            if let Some(taken) = self.results.take() {
-                self.given += 1;
-                return Some(taken);
-            }
+            self.results.take(&mut self.taken);
         }
     }
 
@@ -180,17 +198,34 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         self.feed.as_mut().filter(|feed| feed.pending() > 0 && feed.pending() == waiting)
     }
 
+    /// Items to be pulled ahead in any case.
+    fn least(&self) -> u64 {
+        let each = if self.given == 0 { START_AHEAD } else { FIRST_AHEAD };
+        each * self.engine.config.workers as u64
+    }
+
+    fn has_enough(&self) -> bool {
+        let under_way = self.pulled - self.given;
+        under_way * 2 > self.window.max(self.least()) && under_way >= LEAST_AHEAD
+    }
+
+    /// Whether nothing is to be pulled now, and nothing waits to be handed over.
+    fn is_settled(&self) -> bool {
+        match (&self.input, &self.feed) {
+            (Input::Open(_), Some(feed)) => feed.is_up_to_date() && self.has_enough(),
+            (Input::Ended, feed) => feed.is_none(),
+            _ => false,
+        }
+    }
+
     /// Pulls input until enough is under way.
     fn pull(&mut self) {
         self.input.reopen();
         self.hand_over();
-        let workers = self.engine.config.workers as u64;
-        let least = if self.given == 0 { START_AHEAD } else { FIRST_AHEAD } * workers;
-        let under_way = self.pulled - self.given;
-        let enough = under_way * 2 > self.window.max(least) && under_way >= LEAST_AHEAD;
-        if enough || !matches!(self.input, Input::Open(_)) {
+        if !matches!(self.input, Input::Open(_)) || self.has_enough() {
             return;
         }
+        let (workers, least) = (self.engine.config.workers as u64, self.least());
         let pace = self.engine.pace(self.job);
         let wanted = AHEAD.checked_div(pace).unwrap_or(0).max(FIRST_AHEAD) * workers;
         self.window = wanted.min((self.window * 2).max(least));

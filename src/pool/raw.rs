@@ -9,6 +9,7 @@ use crate::engine::scheduler::TaskSpec;
 use crate::engine::{Captured, Engine};
 use crate::error::JobError;
 
+use super::decode::Decoder;
 use super::hook::Hooks;
 use super::pull::{Puller, Source};
 use super::stream::{Order, Stream};
@@ -29,8 +30,8 @@ impl Pool {
         let (number, _) = self.find(job)?;
         let spec =
             TaskSpec { job: number, encoding, chunk: None, lazy: true, terms: self.engine.config.terms };
-        let decode = |bytes: &[u8]| Ok(bytes.to_vec());
-        let results = Stream::new(Name::Owned(job.to_owned()), decode, Hooks::default(), Order::Completion);
+        let results =
+            Stream::new(Name::Owned(job.to_owned()), Decoder::RAW, Hooks::default(), Order::Completion);
         Ok(RawResults(Puller::new(&self.engine, source, append, results, Ok(spec))))
     }
 }

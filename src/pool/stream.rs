@@ -6,11 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::engine::scheduler::{Item, TaskKey};
-use crate::engine::{Captured, Engine, Signal, Sink};
+use crate::engine::{Captured, Engine, Signal, Sink, Values, accept_each};
 use crate::error::{JobError, Place};
 
 use super::Name;
+use super::decode::Decoder;
 use super::hook::Hooks;
+
+/// Results that are taken together at most,
+const TOGETHER: usize = 64;
+/// or until they have so many bytes.
+const TOGETHER_BYTES: u64 = 16 << 10;
 
 /// In which order results come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,7 @@ pub(super) struct Stream<R> {
     pub(super) job: Name,
     state: Mutex<Waiting<R>>,
     changed: Signal,
-    decode: fn(&[u8]) -> Result<R, String>,
+    decoder: Decoder<R>,
     hooks: Hooks<R>,
     order: Order,
     /// What jobs have printed, by place in the input, if the pool captures it.
@@ -47,9 +53,24 @@ struct Waiting<R> {
 }
 
 struct Kept<R> {
-    result: Result<R, JobError>,
+    /// An error takes much more room than most values.
+    result: Result<R, Box<JobError>>,
     /// What it took on its way, with what its job has printed.
     bytes: u64,
+}
+
+impl<R> Waiting<R> {
+    fn next(&mut self, order: Order) -> Option<(u64, Kept<R>)> {
+        match order {
+            Order::Input => {
+                let kept = self.ordered.front_mut().and_then(Option::take)?;
+                self.ordered.pop_front();
+                self.first += 1;
+                Some((self.first - 1, kept))
+            }
+            Order::Completion => self.unordered.pop_front(),
+        }
+    }
 }
 
 /// How much waits to be given.
@@ -80,12 +101,7 @@ impl Backlog {
 }
 
 impl<R> Stream<R> {
-    pub(super) fn new(
-        job: Name,
-        decode: fn(&[u8]) -> Result<R, String>,
-        hooks: Hooks<R>,
-        order: Order,
-    ) -> Stream<R> {
+    pub(super) fn new(job: Name, decoder: Decoder<R>, hooks: Hooks<R>, order: Order) -> Stream<R> {
         Stream {
             job,
             state: Mutex::new(Waiting {
@@ -95,7 +111,7 @@ impl<R> Stream<R> {
                 backlog: Backlog::default(),
             }),
             changed: Signal::default(),
-            decode,
+            decoder,
             hooks,
             order,
             outputs: Mutex::default(),
@@ -108,9 +124,8 @@ impl<R> Stream<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, index: u64, result: Result<R, JobError>, bytes: u64) {
-        let mut state = self.state();
-        let kept = Kept { result, bytes };
+    fn put(&self, state: &mut Waiting<R>, index: u64, result: Result<R, JobError>, bytes: u64) {
+        let kept = Kept { result: result.map_err(Box::new), bytes };
         match self.order {
             Order::Completion => state.unordered.push_back((index, kept)),
             Order::Input => {
@@ -133,20 +148,17 @@ impl<R> Stream<R> {
         self.shown.store(there, Ordering::Release);
     }
 
-    pub(super) fn take(&self) -> Option<(u64, Result<R, JobError>)> {
+    /// Takes some of the results that can be given: one, and more while they are few and small.
+    pub(super) fn take(&self, into: &mut VecDeque<(u64, Result<R, Box<JobError>>)>) {
         let mut state = self.state();
-        let taken = match self.order {
-            Order::Input => state.ordered.front_mut().and_then(Option::take).map(|kept| {
-                state.ordered.pop_front();
-                state.first += 1;
-                (state.first - 1, kept)
-            }),
-            Order::Completion => state.unordered.pop_front(),
-        };
+        let mut size = 0;
+        while into.len() < TOGETHER && size < TOGETHER_BYTES {
+            let Some((index, Kept { result, bytes })) = state.next(self.order) else { break };
+            state.backlog.remove(bytes);
+            size += bytes;
+            into.push_back((index, result));
+        }
         self.show(&state);
-        let (index, Kept { result, bytes }) = taken?;
-        state.backlog.remove(bytes);
-        Some((index, result))
     }
 
     pub(super) fn backlog(&self) -> Backlog {
@@ -193,13 +205,13 @@ impl<R: Send + 'static> Stream<R> {
     /// An item that could not be submitted.
     pub(super) fn refuse(&self, index: u64, error: JobError) {
         self.hooks.error(&error);
-        self.put(index, Err(error), 0);
+        self.put(&mut self.state(), index, Err(error), 0);
         self.publish();
     }
 
     /// Nothing can be submitted: there is one result, and nobody's.
     pub(super) fn refuse_all(&self, error: JobError) {
-        self.put(0, Err(error), 0);
+        self.put(&mut self.state(), 0, Err(error), 0);
         self.publish();
     }
 }
@@ -210,8 +222,8 @@ impl<R: Send + 'static> Sink for Stream<R> {
         let size = outcome.as_ref().map_or(0, |bytes| bytes.len()) + printed;
         let result = outcome.and_then(|bytes| {
             let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
-            let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
-            self.hooks.success(|| (self.decode)(bytes).ok());
+            let value = self.decoder.one(bytes).map_err(|message| place().decode(message))?;
+            self.hooks.success(|| self.decoder.one(bytes).ok());
             Ok(value)
         });
         if let Err(error) = &result {
@@ -221,12 +233,34 @@ impl<R: Send + 'static> Sink for Stream<R> {
             self.outputs.lock().unwrap_or_else(PoisonError::into_inner).insert(item.index, output);
         }
         let ok = result.is_ok();
-        self.put(item.index, result, size as u64);
+        self.put(&mut self.state(), item.index, result, size as u64);
         ok
     }
 
+    fn accept_all(&self, first: Item, mut values: Values<'_>) -> u32 {
+        if !self.hooks.is_empty() {
+            return accept_each(self, first, values);
+        }
+        let mut sizes = values.clone().map(|bytes| bytes.len() as u64);
+        let (mut items, mut done) = ((0..).map(|at| first.after(at)), 0);
+        while values.len() > 0 {
+            let mut decoded = Vec::with_capacity(values.len());
+            let outcome = self.decoder.many(&mut values, &mut decoded);
+            done += decoded.len() as u32;
+            let mut state = self.state();
+            for ((value, item), bytes) in decoded.into_iter().zip(&mut items).zip(&mut sizes) {
+                self.put(&mut state, item.index, Ok(value), bytes);
+            }
+            if let (Err(message), Some(item), Some(bytes)) = (outcome, items.next(), sizes.next()) {
+                let place = Place { job: self.job.to_string(), id: item.id, pid: None };
+                self.put(&mut state, item.index, Err(place.decode(message)), bytes);
+            }
+        }
+        done
+    }
+
     fn is_bad(&self, bytes: &[u8]) -> bool {
-        self.hooks.is_bad(|| (self.decode)(bytes).ok())
+        self.hooks.is_bad(|| self.decoder.one(bytes).ok())
     }
 
     fn publish(&self) {
