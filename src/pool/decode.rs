@@ -26,6 +26,7 @@ impl<R: DeserializeOwned> Decoder<R> {
     pub(super) const CODEC: Decoder<R> = Decoder { one: decode::<R>, many: decode_many::<R> };
 }
 
+#[cfg(feature = "cli")]
 impl Decoder<Vec<u8>> {
     /// The one that leaves them as they are.
     pub(super) const RAW: Decoder<Vec<u8>> = Decoder {

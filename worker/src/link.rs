@@ -251,7 +251,7 @@ impl Out {
         if !self.filled.put(lane, [&header, body]) {
             self.flush();
             if !self.filled.put(lane, [&header, body]) {
-                return self.write_through(&header, body);
+                self.write_through(&header, body);
             }
         }
     }
