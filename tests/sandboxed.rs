@@ -85,6 +85,7 @@ fn a_kernel_without_pidfds_and_memory_files_is_no_hindrance() {
 }
 
 /// The number of the call that each thread of this process is in.
+#[cfg(not(sidestep_portable))]
 fn calls() -> Vec<libc::c_long> {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let calls = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok());

@@ -333,7 +333,7 @@ mod tests {
                 };
                 while filled.position < ALL {
                     // Now and then it waits until the reader has it all, so that both of them take some.
-                    while random >> 59 == 1
+                    while random >> 59 == 3
                         && lane.state.taken.position.load(Ordering::Acquire) < filled.position
                     {
                         std::thread::yield_now();
