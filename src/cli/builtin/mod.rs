@@ -13,6 +13,8 @@ mod sha256;
 mod text;
 mod wc;
 
+use std::cell::Cell;
+
 use sidestep_worker::Registry;
 use sidestep_worker::wire::JobInfo;
 
@@ -21,6 +23,16 @@ pub(crate) use text::Text;
 
 /// Files are read in pieces of this size: enough that system calls cost nothing beside the work.
 const BLOCK: usize = 64 * 1024;
+
+/// Lends a block, which is made once: to clear it takes longer than a small file does.
+fn with_block<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+    thread_local!(static LENT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    let mut block = LENT.take();
+    block.resize(BLOCK, 0);
+    let result = read(&mut block);
+    LENT.set(block);
+    result
+}
 
 /// What the registry and `--list` know of a built-in.
 pub(crate) struct BuiltIn {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use sha2::{Digest, Sha256};
 use sidestep_worker::Bytes;
 
-use super::{BLOCK, Text};
+use super::{Text, with_block};
 use crate::cli::say::reason;
 
 /// Digest and name of a file.
@@ -18,10 +18,13 @@ pub(super) fn sha256(path: Bytes) -> Result<Text, String> {
 }
 
 fn digest(mut file: File) -> io::Result<[u8; 32]> {
+    with_block(|block| digest_through(block, &mut file))
+}
+
+fn digest_through(block: &mut [u8], file: &mut File) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
-    let mut block = vec![0; BLOCK];
     loop {
-        match file.read(&mut block) {
+        match file.read(block) {
             Ok(0) => return Ok(hasher.finalize().into()),
             Ok(count) => hasher.update(&block[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -13,7 +13,7 @@ use sidestep_worker::Bytes;
 
 use super::locale::{Class, Locale};
 use super::quote::shell_escape;
-use super::{BLOCK, Text};
+use super::{Text, with_block};
 use crate::cli::say::reason;
 
 /// Lines, words, bytes and name of a file.
@@ -54,8 +54,11 @@ struct Counts {
 }
 
 fn count(input: &mut impl Read, locale: &Locale) -> io::Result<Counts> {
+    with_block(|block| count_through(block, input, locale))
+}
+
+fn count_through(block: &mut [u8], input: &mut impl Read, locale: &Locale) -> io::Result<Counts> {
     let mut counts = Counts::default();
-    let mut block = vec![0; BLOCK];
     // Bytes at the block's front that begin a character whose rest has not been read yet.
     let mut kept = 0;
     loop {
