@@ -102,12 +102,22 @@ impl Link {
         }
     }
 
-    /// User code has run: whoever has closed the channel does not get its result through. A batch is looked at as a
-    /// whole when all its results are committed: then the worker ends, and nobody pays who may be innocent.
-    pub(crate) fn check_channel(&self) {
-        if !(self.jobs.is_own() && self.pipe().is_own()) {
+    /// A job has run: if it has closed the channel, as one does that closes all descriptors, it does not get its result
+    /// through. This asks the system, which takes as long as many a job, so it asks of one descriptor; what
+    /// [`check_channel`](Self::check_channel) finds later costs nobody.
+    pub(crate) fn check_results(&self) {
+        if !self.pipe().is_own() {
             self.end(LastWords::DescriptorLost);
         }
+    }
+
+    /// User code has run, nothing of which is still to be answered: a lost channel ends the worker, and nobody pays who
+    /// may be innocent.
+    pub(crate) fn check_channel(&self) {
+        if !self.jobs.is_own() {
+            self.end(LastWords::DescriptorLost);
+        }
+        self.check_results();
     }
 
     fn pipe(&self) -> MutexGuard<'_, Own> {

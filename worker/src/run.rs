@@ -33,8 +33,7 @@ impl Server {
         self.polls = header.polls;
         context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
         let table = self.table;
-        let mut items =
-            Items { server: self, header, rest, claimed: 0..0, count: 0, begin: Instant::now(), code: 0 };
+        let mut items = Items { server: self, header, rest, claimed: 0..0, count: 0, code: 0 };
         while items.claim() {
             table.run(header.job, &mut items);
             items.pause();
@@ -58,8 +57,6 @@ pub(crate) struct Items<'a> {
     claimed: Range<u32>,
     /// How many they were.
     count: u32,
-    /// When they were claimed.
-    begin: Instant,
     /// What one of several takes, for want of its own duration.
     code: u8,
 }
@@ -85,7 +82,7 @@ impl<'a> Items<'a> {
         }
         self.claimed = claimed;
         self.count = self.claimed.len() as u32;
-        self.begin = Instant::now();
+        self.server.begin = Instant::now();
         self.code = duration_code(pace);
         link.in_batch.store(self.is_batch(), Ordering::Release);
         true
@@ -101,12 +98,18 @@ impl<'a> Items<'a> {
         if self.is_batch() {
             link.check_channel();
             link.in_batch.store(false, Ordering::Release);
+            self.server.end = Instant::now();
         }
-        let end = Instant::now();
-        let took = (end - self.begin).as_nanos() as u64;
-        self.server.note_pace(self.header.job, took / u64::from(self.count));
+        let took = self.took() / u64::from(self.count);
+        self.server.note_pace(self.header.job, took);
         flush_standard_output();
-        self.server.out.pause(end);
+        let Server { out, end, .. } = &mut *self.server;
+        out.pause(*end);
+    }
+
+    /// What the claimed ones have taken, in nanoseconds.
+    fn took(&self) -> u64 {
+        (self.server.end - self.server.begin).as_nanos() as u64
     }
 
     /// The next item's arguments; it counts as begun.
@@ -147,14 +150,17 @@ impl<'a> Items<'a> {
         context::set(None);
         link.check_fork();
         if !self.is_batch() {
-            link.check_channel();
+            link.check_results();
         }
         if let Some(marks) = &self.server.marks {
             marks.end();
         }
         let code = match self.is_batch() {
             true => self.code,
-            false => duration_code(self.begin.elapsed().as_nanos() as u64),
+            false => {
+                self.server.end = Instant::now();
+                duration_code(self.took())
+            }
         };
         let Server { out, result, .. } = &mut *self.server;
         match outcome {

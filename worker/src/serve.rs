@@ -1,6 +1,7 @@
 //! The worker's main loop: what the parent sends, one after the other.
 
 use std::os::unix::ffi::OsStringExt;
+use std::time::Instant;
 
 use crate::codec;
 use crate::frame::Kind;
@@ -34,6 +35,8 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
         slot: 0,
         runs: 0,
         result: body,
+        begin: Instant::now(),
+        end: Instant::now(),
         pace: vec![0; table.infos().len()],
         finalizer: None,
         marks: None,
@@ -70,6 +73,10 @@ pub(crate) struct Server {
     pub(crate) runs: u32,
     /// Where results are encoded.
     pub(crate) result: Vec<u8>,
+    /// When the items that were claimed last were to begin,
+    pub(crate) begin: Instant,
+    /// and when they had run.
+    pub(crate) end: Instant,
     /// What an item of each job has cost of late, in nanoseconds; 0 if unknown.
     pub(crate) pace: Vec<u64>,
     finalizer: Option<NamedCall>,
