@@ -20,6 +20,7 @@ mod end;
 mod event;
 mod limits;
 mod lot;
+mod pick;
 mod recycling;
 mod room;
 mod sizing;

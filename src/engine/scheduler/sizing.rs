@@ -2,13 +2,15 @@
 
 /// A run is to take about this long, in nanoseconds: long against the cost of a run (microseconds), short against
 /// what a person notices.
-const RUN: u64 = 500_000;
+pub(super) const RUN: u64 = 500_000;
 /// A worker has about this much work ahead, in nanoseconds.
 pub(super) const AHEAD: u64 = 2_000_000;
 /// And no more bytes than this, beyond the first run.
 pub(super) const AHEAD_BYTES: usize = 128 << 10;
 /// And no more runs than this.
 pub(super) const AHEAD_RUNS: usize = 128;
+/// It takes about this long to wake a worker, in nanoseconds.
+pub(super) const WAKE: u64 = 30_000;
 /// Jobs that take longer than this are not sent ahead at all: the next one waits where every worker can get it.
 pub(super) const LONG: u64 = 5_000_000;
 

@@ -16,6 +16,11 @@ impl Rig {
         self.world.log.iter().map(|(at, _)| *at).collect()
     }
 
+    /// How many workers have got some.
+    fn busy(&self) -> usize {
+        self.receivers().into_iter().collect::<std::collections::BTreeSet<_>>().len()
+    }
+
     /// Has the scheduler learn that items of a job take so long.
     fn teach(&mut self, job: u32, nanos: u64) {
         for _ in 0..40 {
@@ -100,6 +105,18 @@ fn a_worker_has_about_two_milliseconds_of_work_ahead() {
     rig.map(0, 1000, None);
     let items: usize = rig.sizes().iter().sum();
     assert!((20..=25).contains(&items), "{items} items of 0.1 ms");
+    rig.finish_all();
+}
+
+#[test]
+fn tiny_jobs_wake_no_more_workers_than_are_worth_it() {
+    let mut rig = Rig::up(6);
+    rig.teach(0, 1000);
+    rig.teach(1, 100_000);
+    (0..100).for_each(|_| drop(rig.submit(0)));
+    assert_eq!(rig.busy(), 2, "as many as there are cores");
+    (0..4).for_each(|_| drop(rig.submit(1)));
+    assert_eq!(rig.busy(), 6, "long ones are worth it");
     rig.finish_all();
 }
 
