@@ -113,9 +113,9 @@ fn tiny_jobs_wake_no_more_workers_than_are_worth_it() {
     let mut rig = Rig::up(6);
     rig.teach(0, 1000);
     rig.teach(1, 100_000);
-    (0..100).for_each(|_| drop(rig.submit(0)));
+    (0..100).for_each(|_| _ = rig.submit(0));
     assert_eq!(rig.busy(), 2, "as many as there are cores");
-    (0..4).for_each(|_| drop(rig.submit(1)));
+    (0..4).for_each(|_| _ = rig.submit(1));
     assert_eq!(rig.busy(), 6, "long ones are worth it");
     rig.finish_all();
 }
