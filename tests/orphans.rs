@@ -58,6 +58,9 @@ fn a_killed_parent_leaves_no_worker_that_is_idle() {
 
 #[test]
 fn a_killed_parent_leaves_no_worker_that_never_looks_up() {
+    if scenario::lacks_descriptors(150) {
+        return;
+    }
     scenario_with_root(
         || {
             let _pool = pool_with(16, spin);

@@ -106,6 +106,9 @@ fn a_caller_who_waits_learns_at_once_that_another_has_cancelled() {
 
 #[test]
 fn waiting_costs_no_processor_time() {
+    if scenario::lacks_descriptors(150) {
+        return;
+    }
     scenario(|| {
         let pool = Pool::new(16).unwrap();
         all_up(&pool, 16);

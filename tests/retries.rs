@@ -137,7 +137,9 @@ fn items_of_all_methods_are_tried_again_each_by_itself_and_order_is_kept() {
 fn stay(log: String) {
     let attempt = sidestep::context().attempt();
     let mine = Path::new(&log).join("running");
-    assert!(!alive(&mine), "attempt {attempt} runs beside another");
+    if alive(&mine) {
+        fs::write(Path::new(&log).join("beside"), format!("attempt {attempt}")).unwrap();
+    }
     fs::write(&mine, std::process::id().to_string()).unwrap();
     nix::sys::signal::SigSet::all().thread_block().unwrap();
     if attempt < 3 {
@@ -154,9 +156,11 @@ fn alive(file: &Path) -> bool {
 fn two_attempts_never_run_at_a_time() {
     scenario(|| {
         let limit = Duration::from_millis(100);
-        let pool = quick(3).retries(2).timeout(limit).grace(Duration::from_millis(200)).build().unwrap();
+        // On a busy machine the third may come to the limit too.
+        let pool = quick(3).retries(8).timeout(limit).grace(Duration::from_millis(200)).build().unwrap();
         let log = dir().to_str().unwrap().to_owned();
         assert_eq!(pool.apply(stay, (log,)), Ok(()));
+        assert!(!dir().join("beside").exists(), "{:?}", fs::read_to_string(dir().join("beside")));
     });
 }
 

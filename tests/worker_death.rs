@@ -269,6 +269,9 @@ fn no_replacement_escapes_the_end() {
 
 #[test]
 fn a_death_is_told_as_what_it_is_on_a_machine_with_too_much_to_do() {
+    if scenario::lacks_descriptors(400) {
+        return;
+    }
     scenario(|| {
         let pool = Pool::new(60).unwrap();
         let gate = Gate::new("gate");

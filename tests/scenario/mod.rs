@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use sidestep::{JobError, Pool, Stats};
@@ -123,6 +124,15 @@ pub fn race_time() -> Duration {
 /// A number from the environment, so that a test can be run for longer.
 pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Whether this process may not have as many descriptors as a test needs; it says so.
+pub fn lacks_descriptors(needed: u64) -> bool {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if most < needed {
+        eprintln!("SKIPPED: this needs {needed} descriptors, and may have {most}");
+    }
+    most < needed
 }
 
 /// This process's resident memory, in KiB.
