@@ -106,8 +106,9 @@ impl Outbox {
     pub(crate) fn empty_lane(&mut self, lane: Lane<'_>) {
         let (bytes, queued) = (&mut self.bytes, &mut self.queued);
         let _ = self.filled.take_for_pipe(lane, |left| {
-            bytes.splice(*queued..*queued, left.iter().copied());
+            let (at, left) = (*queued, left.to_vec());
             *queued += left.len();
+            bytes.splice(at..at, left);
         });
     }
 

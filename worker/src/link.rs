@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::frame::{Assembler, Header, Kind};
 use crate::own::Own;
-use crate::page::{Filled, LastWords, OUT, Page};
+use crate::page::{Filled, LastWords, OUT, Page, Untaken};
 use crate::patience::{self, POLL, Patience};
 
 /// The child's code when it ends for a reason of the protocol's own.
@@ -149,7 +149,7 @@ impl Link {
 
     /// A lost channel is for the main thread to notice, which knows what was committed.
     fn write_waiting(&self, pipe: &Own) -> bool {
-        pipe.is_own() && self.page.results().take_committed(|bytes| write(pipe, self, bytes))
+        pipe.is_own() && self.page.results().take_committed(|left| write_left(pipe, self, &left))
     }
 
     /// Reads until there is a frame. What was committed is written before it sleeps; and at once, unless the parent looks
@@ -270,7 +270,7 @@ impl Out {
     pub(crate) fn flush(&mut self) {
         if self.filled.used() > 0 {
             let pipe = self.link.pipe();
-            let write = |bytes: &[u8]| write(&pipe, self.link, bytes);
+            let write = |left: Untaken<'_>| write_left(&pipe, self.link, &left);
             if self.filled.take_for_pipe(self.link.page.results(), write).is_err() {
                 self.link.end(LastWords::BadStream);
             }
@@ -311,6 +311,11 @@ impl Out {
         write(&pipe, self.link, body);
         self.filled.skip(self.link.page.results(), header.len() + body.len());
     }
+}
+
+fn write_left(results: &Own, link: &Link, left: &Untaken<'_>) {
+    // SAFETY: the parent only reads results. Whoever begins their lane again holds the pipe's lock, as the caller does.
+    write(results, link, unsafe { left.as_slice() });
 }
 
 fn write(results: &Own, link: &Link, mut bytes: &[u8]) {

@@ -27,7 +27,7 @@ use crate::clock;
 
 mod lane;
 
-pub use lane::{Filled, Lane, Scribbled};
+pub use lane::{Filled, Lane, Scribbled, Untaken};
 
 /// Runs that may be in flight at a time; a run's slot is its sequence number modulo this.
 pub const SLOTS: usize = 256;

@@ -67,6 +67,32 @@ pub struct Filled {
     position: u64,
 }
 
+/// What a writer has taken back for the pipe.
+#[derive(Debug)]
+pub struct Untaken<'a> {
+    lane: Lane<'a>,
+    range: Range<usize>,
+}
+
+impl<'a> Untaken<'a> {
+    /// A copy of the bytes, be they what was put in or what the other side has scribbled.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.range.len()];
+        self.lane.copy(self.range.clone(), &mut bytes);
+        bytes
+    }
+
+    /// The bytes where they lie.
+    ///
+    /// # Safety
+    /// No other process writes into this lane, and nobody begins it again while the slice is used.
+    pub unsafe fn as_slice(&self) -> &'a [u8] {
+        let bytes = &self.lane.bytes()[self.range.clone()];
+        // SAFETY: nothing that was put in changes until the lane is begun again; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
+    }
+}
+
 /// What the mapping says cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scribbled;
@@ -97,7 +123,11 @@ impl Filled {
     ///
     /// # Errors
     /// [`Scribbled`].
-    pub fn take_for_pipe(&mut self, lane: Lane<'_>, write: impl FnOnce(&[u8])) -> Result<(), Scribbled> {
+    pub fn take_for_pipe(
+        &mut self,
+        lane: Lane<'_>,
+        write: impl FnOnce(Untaken<'_>),
+    ) -> Result<(), Scribbled> {
         if self.used == 0 {
             return Ok(());
         }
@@ -105,7 +135,7 @@ impl Filled {
         let begin =
             usize::try_from(left).ok().and_then(|left| self.used.checked_sub(left)).ok_or(Scribbled)?;
         if begin < self.used {
-            write(lane.filled(begin..self.used));
+            write(Untaken { lane, range: begin..self.used });
         }
         self.begin_again(lane);
         Ok(())
@@ -152,12 +182,6 @@ impl<'a> Lane<'a> {
         }
     }
 
-    fn filled(self, range: Range<usize>) -> &'a [u8] {
-        let bytes = &self.bytes()[range];
-        // SAFETY: only the writer writes here, and nothing that it has put in changes until the lane is begun again.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
-    }
-
     /// Where what nobody had taken begins.
     fn take_all(self, position: u64) -> u64 {
         let taken = &self.state.taken.position;
@@ -179,12 +203,12 @@ impl<'a> Lane<'a> {
 
     /// Another thread of the writer's: has `write` write what counts and the reader has not taken; tells whether there was
     /// anything. The writer may add to the lane meanwhile, but does not begin it again.
-    pub fn take_committed(self, write: impl FnOnce(&[u8])) -> bool {
+    pub fn take_committed(self, write: impl FnOnce(Untaken<'_>)) -> bool {
         let committed = self.committed();
         let begin = self.take_all(committed);
         let range = self.range(begin, committed).filter(|range| !range.is_empty());
         range.is_some_and(|range| {
-            write(self.filled(range));
+            write(Untaken { lane: self, range });
             true
         })
     }
@@ -233,9 +257,7 @@ impl<'a> Lane<'a> {
             return Ok(Vec::new());
         }
         let range = self.range(from, committed).ok_or(Scribbled)?;
-        let mut bytes = vec![0; range.len()];
-        self.copy(range, &mut bytes);
-        Ok(bytes)
+        Ok(Untaken { lane: self, range }.to_vec())
     }
 
     /// Where the lane has this part of the stream.
@@ -329,7 +351,7 @@ mod tests {
             scope.spawn(move || {
                 let (mut filled, mut random) = (Filled::default(), 1u64);
                 let to_pipe = |filled: &mut Filled| {
-                    filled.take_for_pipe(lane, |bytes| writer.send(bytes.to_vec()).unwrap()).unwrap();
+                    filled.take_for_pipe(lane, |left| writer.send(left.to_vec()).unwrap()).unwrap();
                 };
                 while filled.position < ALL {
                     // Now and then it waits until the reader has it all, so that both of them take some.
