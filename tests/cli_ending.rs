@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use nix::sys::signal::{SigHandler, Signal, kill};
@@ -200,22 +202,40 @@ fn peak(child: &Child) -> u64 {
 
 #[test]
 fn many_lines_take_no_more_memory_than_few() {
-    // Of two workers one may get no processor for a while; results that are to be shown later wait in memory then.
-    for (order, workers) in [("--unordered", "2"), ("--keep-order", "1")] {
-        let mut child = pool_run(&["--workers", workers, order, "primes"]).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        let reader = thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).unwrap());
+    // What waits for its turn, while one of the workers gets no processor, may be no more than this.
+    const AHEAD: u64 = 20_000;
+    for order in ["--unordered", "--keep-order"] {
+        let mut child = pool_run(&["--workers", "2", order, "primes"]).spawn().unwrap();
+        let shown = Arc::new(AtomicU64::new(0));
+        let (stdout, count) = (BufReader::new(child.stdout.take().unwrap()), shown.clone());
+        let reader = thread::spawn(move || {
+            for line in stdout.lines() {
+                assert_eq!(line.unwrap(), "1", "2 is the only prime below 3");
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
         let mut stdin = child.stdin.take().unwrap();
         let lines = b"3\n".repeat(1000);
+        let mut written = 0;
         // What has been written is read, but for what a pipe holds.
-        let mut write = |thousands| (0..thousands).for_each(|_| stdin.write_all(&lines).unwrap());
+        let mut write = |thousands| {
+            for _ in 0..thousands {
+                while written - shown.load(Ordering::Relaxed) > AHEAD {
+                    assert!(!reader.is_finished(), "it has ended");
+                    thread::yield_now();
+                }
+                stdin.write_all(&lines).unwrap();
+                written += 1000;
+            }
+        };
         write(50);
         let early = peak(&child);
         write(250);
         let late = peak(&child);
         drop(stdin);
         assert!(child.wait().unwrap().success());
-        assert_eq!(reader.join().unwrap(), 300_000 * 2);
+        reader.join().unwrap();
+        assert_eq!(shown.load(Ordering::Relaxed), 300_000);
         assert!(late < early + 8 * 1024, "{order}: from {early} KiB to {late} KiB");
     }
 }
