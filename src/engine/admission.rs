@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scheduler::{Grant, Load, Room, TaskKey};
-use super::{Core, Engine, Signal};
+use super::{Condition, Core, Engine};
 
 /// One who waits for room. He is admitted with the engine's lock held, so that he is in line or has his grant.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     pub(crate) grant: Mutex<Option<Grant>>,
-    pub(crate) changed: Signal,
+    pub(crate) changed: Condition,
     admitted: AtomicBool,
 }
 

@@ -12,7 +12,7 @@
 //! | `start`, `finish` | a worker's greeting; the pool's end |
 //! | `admission` | callers wait for room in the queue |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
-//! | `signal` | a condition variable |
+//! | `condition` | a condition variable that costs nothing while nobody waits |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
 //! There are two locks. `core` is held for microseconds, by whoever submits, cancels or brings results. `io` is held by
@@ -23,6 +23,7 @@ mod admission;
 mod args;
 mod arrivals;
 mod callbacks;
+mod condition;
 mod departures;
 mod diagnosis;
 mod driver;
@@ -31,7 +32,6 @@ mod inbox;
 mod outbox;
 mod results;
 pub(crate) mod scheduler;
-mod signal;
 mod sink;
 mod sleep;
 mod start;
@@ -54,12 +54,12 @@ use crate::process::{
 use admission::Rooms;
 pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
+pub(crate) use condition::Condition;
 use driver::Io;
 use scheduler::{
     Backoff, Bounds, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
 };
-pub(crate) use signal::Signal;
 pub use sink::Captured;
 pub(crate) use sink::{Sink, Values, accept_each};
 use sleep::Sleep;

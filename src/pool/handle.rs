@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::engine::scheduler::{Item, TaskKey, Withdrawn};
-use crate::engine::{Captured, Engine, Signal, Sink};
+use crate::engine::{Captured, Condition, Engine, Sink};
 use crate::error::{JobError, Place};
 
 use super::Name;
@@ -133,7 +133,7 @@ pub(super) struct Cell<R> {
     pub(super) id: AtomicU64,
     ready: AtomicBool,
     state: Mutex<State<R>>,
-    changed: Signal,
+    changed: Condition,
     /// Makes the result from its bytes; `None` for a result that is made from nothing but outcomes.
     decode: fn(&[u8]) -> Result<R, String>,
     /// If there are any.
@@ -183,7 +183,7 @@ impl<R> Cell<R> {
             id: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             state: Mutex::new(State { stage: Stage::Running, rare: None }),
-            changed: Signal::default(),
+            changed: Condition::default(),
             decode,
             hooks: hooks.any().then(|| Box::new(hooks)),
         }

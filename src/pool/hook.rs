@@ -48,11 +48,11 @@ impl<R: Send + 'static> Hooks<R> {
 impl<R> Hooks<R> {
     /// Whether there are any.
     pub(super) fn any(&self) -> bool {
-        !self.is_empty() || self.retry_if.is_some()
+        !self.tell_nobody() || self.retry_if.is_some()
     }
 
-    /// Whether nobody wants to be told.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nobody wants to be told how a job ends.
+    pub(super) fn tell_nobody(&self) -> bool {
         self.on_success.is_none() && self.on_error.is_none()
     }
 

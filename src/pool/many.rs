@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::engine::scheduler::{Item, TaskKey};
-use crate::engine::{Captured, Engine, Signal, Sink, Values};
+use crate::engine::{Captured, Condition, Engine, Sink, Values};
 use crate::error::{JobError, Place};
 
 use super::Name;
@@ -133,7 +133,7 @@ pub(super) struct Results<R> {
     task: OnceLock<(Weak<Engine>, TaskKey)>,
     ready: AtomicBool,
     state: Mutex<State<R>>,
-    changed: Signal,
+    changed: Condition,
     decoder: Decoder<R>,
     hooks: Hooks<R>,
 }
@@ -228,7 +228,7 @@ impl<R> Results<R> {
             task: OnceLock::new(),
             ready: AtomicBool::new(false),
             state: Mutex::new(state),
-            changed: Signal::default(),
+            changed: Condition::default(),
             decoder,
             hooks,
         }
@@ -350,7 +350,7 @@ impl<R: Send + 'static> Sink for Results<R> {
     }
 
     fn accept_all(&self, first: Item, mut values: Values<'_>) -> u32 {
-        if !self.hooks.is_empty() {
+        if !self.hooks.tell_nobody() {
             return crate::engine::accept_each(self, first, values);
         }
         let (mut next, mut done) = (first, 0);

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use sidestep_worker::Job;
 
 use crate::engine::scheduler::Phase;
-use crate::engine::{Engine, Signal};
+use crate::engine::{Condition, Engine};
 use crate::error::{JobError, PoolError};
 
 pub use builder::Builder;
@@ -284,7 +284,7 @@ fn wait<S>(
     deadline: Option<Instant>,
     ready: &dyn Fn() -> bool,
     state: &Mutex<S>,
-    changed: &Signal,
+    changed: &Condition,
 ) -> bool {
     while !ready() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::engine::scheduler::{Item, TaskKey};
-use crate::engine::{Captured, Engine, Signal, Sink, Values, accept_each};
+use crate::engine::{Captured, Condition, Engine, Sink, Values, accept_each};
 use crate::error::{JobError, Place};
 
 use super::Name;
@@ -31,7 +31,7 @@ pub(super) enum Order {
 pub(super) struct Stream<R> {
     pub(super) job: Name,
     state: Mutex<Waiting<R>>,
-    changed: Signal,
+    changed: Condition,
     decoder: Decoder<R>,
     hooks: Hooks<R>,
     order: Order,
@@ -110,7 +110,7 @@ impl<R> Stream<R> {
                 unordered: VecDeque::new(),
                 backlog: Backlog::default(),
             }),
-            changed: Signal::default(),
+            changed: Condition::default(),
             decoder,
             hooks,
             order,
@@ -238,7 +238,7 @@ impl<R: Send + 'static> Sink for Stream<R> {
     }
 
     fn accept_all(&self, first: Item, mut values: Values<'_>) -> u32 {
-        if !self.hooks.is_empty() {
+        if !self.hooks.tell_nobody() {
             return accept_each(self, first, values);
         }
         let mut sizes = values.clone().map(|bytes| bytes.len() as u64);

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// Wakes those who wait for a change of what a lock protects. The standard library's asks the system each time.
 #[derive(Debug, Default)]
-pub(crate) struct Signal {
+pub(crate) struct Condition {
     condvar: Condvar,
     /// Those who wait. It is raised under the lock: whoever notifies after a change under the lock sees those who do not
     /// see the change.
     waiting: AtomicU32,
 }
 
-impl Signal {
+impl Condition {
     /// Waits, but no longer than `timeout`; it may end for no reason.
     pub(crate) fn wait<T>(&self, guard: MutexGuard<'_, T>, timeout: Option<Duration>) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
