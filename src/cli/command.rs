@@ -65,8 +65,8 @@ fn execute(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result
     let tally = Arc::new(Tally::default());
     let (out, strays) = prepare(ending, &tally)?;
     let workers = own.as_ref().and_then(|(_, _, source)| source.count());
-    let prints = own.as_ref().is_none_or(|(job, _, _)| !builtin::ALL.iter().any(|built_in| built_in.is(job)));
-    let pool = ending.own(build(options, workers.unwrap_or(usize::MAX), prints)?);
+    let output = own.as_ref().map_or(Output::Capture, |(job, _, _)| printed_by(job));
+    let pool = ending.own(build(options, workers.unwrap_or(usize::MAX), output)?);
     let (job, arguments, source) = match own {
         Some(plan) => plan,
         None => make_plan(&pool.job_infos(), request, options)?,
@@ -142,18 +142,25 @@ fn own_jobs() -> Vec<JobInfo> {
 fn all_jobs(options: &Options) -> Result<Vec<JobInfo>, CliError> {
     let Some(path) = &options.exe else { return Ok(own_jobs()) };
     check_program(path)?;
-    let pool = build(options, 1, true)?;
+    let pool = build(options, 1, Output::Capture)?;
     let jobs = pool.job_infos();
     pool.terminate();
     Ok(jobs)
 }
 
-/// No more workers than there is work for. `prints`: jobs may print something. It takes longer to be able to tell whose
-/// it is than many a short job.
-fn build(options: &Options, most: usize, prints: bool) -> Result<Pool, CliError> {
+/// What becomes of what a job prints. To be able to tell whose it is takes longer than many a short job, and the built-in
+/// ones print nothing.
+fn printed_by(job: &JobInfo) -> Output {
+    match builtin::ALL.iter().any(|built_in| built_in.is(job)) {
+        true => Output::Null,
+        false => Output::Capture,
+    }
+}
+
+/// No more workers than there is work for.
+fn build(options: &Options, most: usize, output: Output) -> Result<Pool, CliError> {
     let wanted =
         options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let output = if prints { Output::Capture } else { Output::Null };
     let builder = Pool::builder().workers(wanted.min(most).max(1)).stdout(output).stderr(output);
     let builder = match &options.exe {
         Some(path) => builder.program(path),

@@ -152,7 +152,7 @@ impl Engine {
             io.ready = ready;
             self.process(&mut io);
         }
-        poll.end(&mut io.patience);
+        poll.end(done(), &mut io.patience);
         drop(io);
         let (work, wake) = {
             let mut guard = self.core();
@@ -315,9 +315,7 @@ impl Poll {
             Step::Look
         }
     }
-}
 
-impl Poll {
     /// He is about to sleep.
     fn give_up(&mut self, patience: &mut Patience) {
         if std::mem::take(&mut self.polls) {
@@ -325,10 +323,10 @@ impl Poll {
         }
     }
 
-    /// What he has waited for is there.
-    fn end(self, patience: &mut Patience) {
+    /// He waits no longer, because what he has waited for is there, or for another reason.
+    fn end(self, came: bool, patience: &mut Patience) {
         if self.polls {
-            patience.learn(true);
+            patience.learn(came);
         }
     }
 }

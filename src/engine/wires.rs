@@ -210,7 +210,7 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
         link.page.open_run(header.run, header.items);
         link.outbox.push_run(header, args);
         self.dirty.push(slot);
-        if self.awaited.last() != Some(&slot) && self.awaited.len() < AWAITED {
+        if self.awaited.len() < AWAITED && !self.awaited.contains(&slot) {
             self.awaited.push(slot);
         }
     }

@@ -43,16 +43,9 @@ pub enum Kind {
 impl Kind {
     #[inline]
     fn from_byte(byte: u8) -> Option<Kind> {
-        Some(match byte {
-            0x51 => Kind::Setup,
-            0x52 => Kind::Run,
-            0x53 => Kind::Bye,
-            0xA1 => Kind::Hello,
-            0xA2 => Kind::Ready,
-            0xA3 => Kind::Done,
-            0xA4 => Kind::Fault,
-            _ => return None,
-        })
+        [Kind::Done, Kind::Run, Kind::Setup, Kind::Bye, Kind::Hello, Kind::Ready, Kind::Fault]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -33,7 +33,7 @@ impl Server {
         self.polls = header.polls;
         context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
         let table = self.table;
-        let mut items = Items { server: self, header, rest, claimed: 0..0, count: 0, code: 0 };
+        let mut items = Items { server: self, header, rest, claimed: 0..0, count: 0, pace_code: 0 };
         while items.claim() {
             table.run(header.job, &mut items);
             items.pause();
@@ -57,8 +57,8 @@ pub(crate) struct Items<'a> {
     claimed: Range<u32>,
     /// How many they were.
     count: u32,
-    /// What one of several takes, for want of its own duration.
-    code: u8,
+    /// The code of what one item takes of late: told of each of several, which are not timed one by one.
+    pace_code: u8,
 }
 
 impl<'a> Items<'a> {
@@ -83,7 +83,7 @@ impl<'a> Items<'a> {
         self.claimed = claimed;
         self.count = self.claimed.len() as u32;
         self.server.begin = Instant::now();
-        self.code = duration_code(pace);
+        self.pace_code = duration_code(pace);
         link.in_batch.store(self.is_batch(), Ordering::Release);
         true
     }
@@ -156,7 +156,7 @@ impl<'a> Items<'a> {
             marks.end();
         }
         let code = match self.is_batch() {
-            true => self.code,
+            true => self.pace_code,
             false => {
                 self.server.end = Instant::now();
                 duration_code(self.took())
