@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use sidestep_worker::blocks::Place;
 use sidestep_worker::frame::Assembler;
-use sidestep_worker::page::{Begun, Filled, Lane, MAX_RUN, OUT, PAGE, Page};
+use sidestep_worker::page::{BLOCKS, Begun, Filled, Lane, MAX_RUN, OUT, PAGE, Page, WITH_BLOCKS};
 
 struct Shared {
     file: File,
@@ -21,7 +22,7 @@ fn shared() -> &'static Shared {
         let path = std::env::temp_dir().join(format!("sidestep-fuzz-page-{}", std::process::id()));
         let file = File::options().read(true).write(true).create_new(true).open(&path).expect("a new file");
         std::fs::remove_file(&path).expect("it is there");
-        file.set_len(PAGE as u64).expect("there is room for a page");
+        file.set_len(WITH_BLOCKS as u64).expect("there is room for a page");
         let page = Page::create(&file, 1).expect("a page can be mapped");
         Shared { file, page }
     })
@@ -44,6 +45,11 @@ fuzz_target!(|input: (u32, u64, u16, &[u8], &[u8])| {
     if let Some(withdrawn) = page.withdraw(run, 3) {
         assert!(withdrawn.len() <= 3 && withdrawn.end <= MAX_RUN);
     }
+    // A large result, which may lie anywhere.
+    let large = Place { offset: position, len: u64::from(run) % 100_000 };
+    let is_inside = large.offset.checked_add(large.len).is_some_and(|end| end <= BLOCKS as u64);
+    assert_eq!(page.fetch(large).map(|bytes| bytes.len() as u64), is_inside.then_some(large.len));
+    let _ = page.kept();
     // Results of one that lives, and of a dead one.
     take(page.results(), position);
     if let Ok(unread) = page.results().unread(position) {

@@ -1,8 +1,10 @@
 //! Encoded arguments, from the caller's thread to a worker's pipe.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use sidestep_worker::wire::push_piece;
+use sidestep_worker::blocks::{Block, Blocks, Buffer, Place};
+use sidestep_worker::wire::{PLACED_PIECE, RunHeader, push_piece, push_place};
 
 use super::scheduler::Payload;
 
@@ -11,6 +13,13 @@ use super::scheduler::Payload;
 pub(crate) enum Args {
     /// One item's.
     One(Box<[u8]>),
+    /// One item's that lie in a block.
+    Placed {
+        /// Where.
+        place: Place,
+        /// Given back with the arguments.
+        _block: Box<dyn Block>,
+    },
     /// Some of a batch's.
     Part {
         /// The batch, shared by all lots that were cut from it.
@@ -28,26 +37,67 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// Where each item's piece ends.
     ends: Vec<u32>,
+    /// What does not lie in `bytes`, in the order of the items.
+    placed: Vec<Placed>,
+    /// Bytes of all of that.
+    placed_bytes: usize,
+}
+
+/// An item's arguments, which lie in a block.
+#[derive(Debug)]
+struct Placed {
+    item: u32,
+    bytes: usize,
+    /// Given back with the batch.
+    _block: Box<dyn Block>,
 }
 
 impl Batch {
     /// An empty one with room for as much as another has.
     pub(crate) fn like(other: &Batch) -> Batch {
-        Batch { bytes: Vec::with_capacity(other.bytes.len()), ends: Vec::with_capacity(other.ends.len()) }
+        let (bytes, ends) = (Vec::with_capacity(other.bytes.len()), Vec::with_capacity(other.ends.len()));
+        Batch { bytes, ends, ..Batch::default() }
     }
 
     /// Adds an item: `encode` appends its arguments. On an error the batch is as before.
-    pub(crate) fn push<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn push<E>(
+        &mut self,
+        blocks: Option<&dyn Blocks>,
+        encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        if let Err(error) = encode(&mut self.bytes) {
-            self.bytes.truncate(start);
+        let body = start + RunHeader::PIECE;
+        self.bytes.extend_from_slice(&[0; RunHeader::PIECE]);
+        let mut buffer = Buffer::new(&mut self.bytes, blocks);
+        if let Err(error) = encode(&mut buffer) {
+            buffer.truncate(start);
             return Err(error);
         }
-        let len = (self.bytes.len() - start - 4) as u32;
-        self.bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
+        let block = if buffer.is_large(body) { buffer.finish(body) } else { None };
+        match block {
+            None => {
+                let len = (self.bytes.len() - body) as u32;
+                self.bytes[start..body].copy_from_slice(&len.to_le_bytes());
+            }
+            Some(block) => self.place(start, block),
+        }
         self.ends.push(self.bytes.len() as u32);
         Ok(())
+    }
+
+    #[cold]
+    fn place(&mut self, start: usize, mut block: Box<dyn Block>) {
+        self.bytes.truncate(start);
+        let place = block.seal();
+        push_place(&mut self.bytes, place);
+        let bytes = place.len as usize;
+        self.placed.push(Placed { item: self.len(), bytes, _block: block });
+        self.placed_bytes += bytes;
+    }
+
+    /// Bytes in blocks of the items in a range.
+    fn placed(&self, items: Range<u32>) -> usize {
+        self.placed.iter().filter(|placed| items.contains(&placed.item)).map(|placed| placed.bytes).sum()
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -59,7 +109,7 @@ impl Batch {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.placed_bytes
     }
 
     fn start(&self, item: u32) -> usize {
@@ -76,18 +126,35 @@ impl Batch {
 }
 
 impl Args {
+    /// One item's, as they were encoded; `block` instead of `bytes` if there is one.
+    pub(crate) fn one(bytes: Vec<u8>, block: Option<Box<dyn Block>>) -> Args {
+        match block {
+            None => Args::One(bytes.into()),
+            Some(mut block) => {
+                let place = block.seal();
+                Args::Placed { place, _block: block }
+            }
+        }
+    }
+
     /// Bytes that the first `count` items take in a run.
     pub(crate) fn wire_len(&self, count: u32) -> usize {
         match self {
-            Args::One(args) => 4 + args.len(),
+            Args::One(args) => RunHeader::PIECE + args.len(),
+            Args::Placed { .. } => PLACED_PIECE,
             Args::Part { batch, from, .. } => batch.start(from + count) - batch.start(*from),
         }
+    }
+
+    fn take(&mut self) -> Args {
+        std::mem::replace(self, Args::One(Box::default()))
     }
 
     /// Appends the first `count` items as they go into a run.
     pub(crate) fn write(&self, count: u32, out: &mut Vec<u8>) {
         match self {
             Args::One(args) => push_piece(out, args),
+            Args::Placed { place, .. } => push_place(out, *place),
             Args::Part { batch, from, .. } => {
                 out.extend_from_slice(&batch.bytes[batch.start(*from)..batch.start(from + count)]);
             }
@@ -99,8 +166,8 @@ impl Payload for Args {
     fn split_off(&mut self, at: u32) -> Args {
         match self {
             // A lot of one item is cut before it or behind it; what is left of it has no items.
-            Args::One(args) if at == 0 => Args::One(std::mem::take(args)),
-            Args::One(_) => Args::One(Box::default()),
+            Args::One(_) | Args::Placed { .. } if at == 0 => self.take(),
+            Args::One(_) | Args::Placed { .. } => Args::One(Box::default()),
             Args::Part { batch, from, count } => {
                 let rest = Args::Part { batch: batch.clone(), from: *from + at, count: *count - at };
                 *count = at;
@@ -111,13 +178,19 @@ impl Payload for Args {
 
     fn part(&mut self, at: u32, count: u32) -> Args {
         match self {
-            Args::One(args) => Args::One(std::mem::take(args)),
+            Args::One(_) | Args::Placed { .. } => self.take(),
             Args::Part { batch, from, .. } => Args::Part { batch: batch.clone(), from: *from + at, count },
         }
     }
 
     fn weight(&self, count: u32) -> usize {
-        self.wire_len(count)
+        let placed = match self {
+            Args::One(_) => 0,
+            Args::Placed { place, .. } => place.len as usize,
+            Args::Part { batch, .. } if batch.placed.is_empty() => 0,
+            Args::Part { batch, from, .. } => batch.placed(*from..*from + count),
+        };
+        self.wire_len(count) + placed
     }
 }
 
@@ -130,15 +203,15 @@ mod tests {
         let mut batch = Batch::default();
         for item in 0..10u8 {
             batch
-                .push(|out| {
-                    out.extend(vec![item; item as usize]);
+                .push(None, |out| {
+                    out.bytes.extend(vec![item; item as usize]);
                     Ok::<_, ()>(())
                 })
                 .unwrap();
         }
         assert_eq!(
-            batch.push(|out| {
-                out.push(1);
+            batch.push(None, |out| {
+                out.bytes.push(1);
                 Err("no")
             }),
             Err("no")

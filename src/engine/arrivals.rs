@@ -54,6 +54,9 @@ impl Engine {
             .and_then(|()| stdout.as_ref().map_or(Ok(()), |stdout| watch(stdout.as_fd(), Source::Stdout)));
         let gauge = self.config.limits.any().then(|| Gauge::open(pid)).transpose();
         let page = Arc::new(spawned.page);
+        if let Some(arena) = &self.config.arena {
+            arena.add_worker(&page);
+        }
         let link = Link {
             generation,
             child: spawned.child,

@@ -10,10 +10,11 @@ use sidestep_worker::patience::{POLL, Patience};
 
 use crate::process::{Flow, Interest, Ready};
 
-use super::Engine;
+use super::arena::Arena;
 use super::results::Ends;
 use super::scheduler::LOOK_EVERY;
 use super::sleep::Sleep;
+use super::{Core, Engine};
 
 /// While he polls he looks into pages, which costs nothing, and asks the system no more often than this.
 const ASK_EVERY: Duration = Duration::from_micros(4);
@@ -103,13 +104,20 @@ impl Engine {
         }
     }
 
+    /// When there is something to be looked at.
+    fn next_look(&self, core: &mut Core, now: Instant) -> Option<Duration> {
+        let look = core.scheduler.next_look(now, &core.wires);
+        let due = self.config.arena.as_ref().and_then(Arena::due);
+        look.into_iter().chain(due.map(|due| due.saturating_duration_since(now))).min()
+    }
+
     /// How long to sleep; notes it, so that whoever changes that wakes the sleeper.
     /// Also tells whether everything is over.
     fn sleep_time(&self, note: fn(&Sleep, Instant, Option<Duration>)) -> (Option<Duration>, bool) {
         let mut guard = self.core();
         let core = &mut *guard;
         let now = Instant::now();
-        let time = core.scheduler.next_look(now, &core.wires);
+        let time = self.next_look(core, now);
         note(&self.sleep, now, time);
         (time, core.finished)
     }
@@ -158,7 +166,7 @@ impl Engine {
             let mut guard = self.core();
             let core = &mut *guard;
             let now = Instant::now();
-            let look = core.scheduler.next_look(now, &core.wires);
+            let look = self.next_look(core, now);
             // The bell that tells the thread of the end may have rung here.
             let wake = self.sleep.hand_over(now, look) || core.finished && self.sleep.thread_sleeps();
             (look.is_some_and(|look| look <= LOOK_EVERY), wake)
@@ -241,6 +249,9 @@ impl Engine {
         if io.is_tick_due(now) {
             io.next_tick = Some(now + TICK);
             self.tick(io, now);
+            if let Some(arena) = &self.config.arena {
+                arena.give_back(now);
+            }
         }
         if self.ending.load(Ordering::Acquire) {
             self.finish_if_over(io);

@@ -12,6 +12,7 @@
 //! | `start`, `finish` | a worker's greeting; the pool's end |
 //! | `admission` | callers wait for room in the queue |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
+//! | `arena` | where large arguments lie |
 //! | `condition` | a condition variable that costs nothing while nobody waits |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
@@ -20,6 +21,7 @@
 //! `io`). Whoever needs both takes `io` first.
 
 mod admission;
+mod arena;
 mod args;
 mod arrivals;
 mod callbacks;
@@ -44,6 +46,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sidestep_worker::blocks::Blocks;
 use sidestep_worker::wire::NamedCall;
 
 use crate::error::{JobError, PoolError};
@@ -52,6 +55,7 @@ use crate::process::{
 };
 
 use admission::Rooms;
+pub(crate) use arena::Arena;
 pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 pub(crate) use condition::Condition;
@@ -93,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) recycling: Recycling,
     pub(crate) bounds: Bounds,
+    /// Where large arguments lie.
+    pub(crate) arena: Option<Arena>,
 }
 
 /// One pool's engine.
@@ -325,6 +331,12 @@ impl Engine {
     }
 
     // ---- what is asked ----
+
+    /// Where large arguments are encoded, as long as some are wanted.
+    pub(crate) fn blocks(&self) -> Option<&dyn Blocks> {
+        let arena = self.config.arena.as_ref().filter(|_| !self.ending.load(Ordering::Relaxed));
+        arena.map(|arena| arena as &dyn Blocks)
+    }
 
     /// Whether what jobs print is kept.
     pub(crate) fn captures(&self) -> bool {

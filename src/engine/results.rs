@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sidestep_worker::blocks;
+use sidestep_worker::bytes::hosted;
 use sidestep_worker::codec;
 use sidestep_worker::frame::{Header, Kind, duration_of};
 use sidestep_worker::page::Page;
@@ -77,7 +79,8 @@ impl Engine {
         let fault = loop {
             match ends.inbox.next() {
                 Ok(Some((header, _)))
-                    if !matches!(header.kind, Kind::Done | Kind::Fault) && !frames.is_empty() =>
+                    if !matches!(header.kind, Kind::Done | Kind::Placed | Kind::Fault)
+                        && !frames.is_empty() =>
                 {
                     break Some(format!("a frame of kind {:?} came between results", header.kind));
                 }
@@ -149,7 +152,7 @@ impl Engine {
         });
         for (answer, read) in answers.iter().zip(read) {
             if let Some((outcome, output)) = read.bad {
-                answer.sink.accept(answer.first, outcome, output);
+                give(outcome, |outcome| answer.sink.accept(answer.first, outcome, output));
             }
             if answer.fate != Fate::Late {
                 answer.sink.publish();
@@ -159,7 +162,25 @@ impl Engine {
 }
 
 /// What a job has returned, or why it has not, and what it has printed.
-type Outcome<'a> = (Result<&'a [u8], JobError>, Option<Captured>);
+type Outcome<'a> = (Result<Body<'a>, JobError>, Option<Captured>);
+
+/// A result, encoded.
+#[derive(Clone)]
+enum Body<'a> {
+    /// In the stream that it came in.
+    Here(&'a [u8]),
+    /// It was large: a copy of what lay in its block.
+    Copied(Arc<Vec<u8>>),
+}
+
+/// Lets somebody read an outcome. What is decoded from a copy may stay there.
+fn give<T>(outcome: Result<Body<'_>, JobError>, read: impl FnOnce(Result<&[u8], JobError>) -> T) -> T {
+    match outcome {
+        Ok(Body::Here(bytes)) => read(Ok(bytes)),
+        Ok(Body::Copied(bytes)) => hosted(bytes, |bytes| read(Ok(bytes))),
+        Err(error) => read(Err(error)),
+    }
+}
 
 /// What became of the items of one answer.
 struct Read<'a> {
@@ -192,15 +213,19 @@ impl Ends {
             let Item { index, id } = answer.first;
             let item = Item { index: index + offset, id: id + offset };
             let output = self.captured(item.id);
+            let outcome = self.outcome(answer, item, *header, body.clone());
+            if header.kind == Kind::Placed {
+                self.page.note_taken();
+            }
             if answer.fate == Fate::Late {
                 continue;
             }
-            let outcome = self.outcome(answer, item, *header, body.clone());
             if answer.may_try_again() && is_bad(&answer.sink, &outcome) {
                 read.done += u32::from(outcome.is_ok());
                 read.bad = Some((outcome, output));
             } else {
-                read.done += u32::from(answer.sink.accept(item, outcome, output));
+                let accept = |outcome: Result<&[u8], JobError>| answer.sink.accept(item, outcome, output);
+                read.done += u32::from(give(outcome, accept));
             }
         }
         read
@@ -212,21 +237,29 @@ impl Ends {
         wanted && frames.iter().all(|(header, _)| header.kind == Kind::Done)
     }
 
-    pub(super) fn outcome(
+    fn outcome(
         &self,
         answer: &Answer<Args, Arc<dyn Sink>>,
         item: Item,
         header: Header,
         body: Range<usize>,
-    ) -> Result<&[u8], JobError> {
+    ) -> Result<Body<'_>, JobError> {
         let body = self.inbox.body(body);
-        if answer.fate == Fate::Cancelled {
+        if answer.fate != Fate::Wanted {
             return Err(JobError::Cancelled);
         }
         if header.kind == Kind::Done {
-            return Ok(body);
+            return Ok(Body::Here(body));
         }
         let place = Place { job: answer.sink.job().to_owned(), id: item.id, pid: Some(self.inbox.pid) };
+        if header.kind == Kind::Placed {
+            let copy =
+                body.try_into().ok().and_then(|bytes| self.page.fetch(blocks::Place::from_bytes(bytes)));
+            let copy = copy.map(|copy| Body::Copied(Arc::new(copy)));
+            return copy.ok_or_else(|| {
+                place.protocol("its result lies where none can be, or there is no memory for it".into())
+            });
+        }
         match codec::decode::<Fault>(body) {
             Ok(fault) => Err(place.fault(fault)),
             Err(error) => Err(place.protocol(error.to_string())),
@@ -252,9 +285,10 @@ impl Ends {
 }
 
 /// Whether an outcome is worth another attempt.
-fn is_bad(sink: &Arc<dyn Sink>, outcome: &Result<&[u8], JobError>) -> bool {
+fn is_bad(sink: &Arc<dyn Sink>, outcome: &Result<Body<'_>, JobError>) -> bool {
     match outcome {
-        Ok(bytes) => sink.is_bad(bytes),
+        Ok(Body::Here(bytes)) => sink.is_bad(bytes),
+        Ok(Body::Copied(bytes)) => hosted(bytes.clone(), |bytes| sink.is_bad(bytes)),
         Err(error) => matches!(error, JobError::Panicked { .. }),
     }
 }

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::wire::NamedCall;
 use sidestep_worker::{Job, entry, registry};
 
 use crate::engine::scheduler::{Backoff, Bounds, Limits, Recycling, Terms};
-use crate::engine::{Config, Engine};
+use crate::engine::{Arena, Config, Engine};
 use crate::error::PoolError;
-use crate::process::{Gauge, Output, Plan, Program};
+use crate::process::{Gauge, Memory, Output, Plan, Program};
 
 use super::Pool;
 
@@ -348,12 +349,17 @@ impl Builder {
         let call = |call: Option<Named>, option: &str| {
             call.transpose().map_err(|why| PoolError::Config { what: format!("{option}: {why}") })
         };
+        // Memory that is kept warm would count as the next job's.
+        let is_measured = self.limits.memory.is_some();
+        let memory = if is_measured { None } else { Memory::new().ok().map(Arc::new) };
         let plan = Plan {
             program: self.program,
             env: self.env,
             stdout: self.stdout,
             stderr: self.stderr,
             max_workers_hint: workers,
+            memory: memory.clone(),
+            blocks: !is_measured,
         };
         let config = Config {
             workers,
@@ -369,6 +375,7 @@ impl Builder {
             finalizer: call(self.finalizer, "finalizer")?,
             directory: self.directory.map(|directory| directory.into_os_string().into_vec()),
             same_image,
+            arena: memory.map(Arena::new),
             name: self.name,
             recycling: self.recycling,
             bounds: self.bounds,
@@ -420,6 +427,7 @@ fn named<F: Job<Args>, Args>(_: F, args: &Args) -> Named {
         ));
     };
     let mut bytes = Vec::new();
-    F::encode_args(args, &mut bytes).map_err(|error| format!("its arguments cannot be sent: {error}"))?;
+    F::encode_args(args, &mut Buffer::new(&mut bytes, None))
+        .map_err(|error| format!("its arguments cannot be sent: {error}"))?;
     Ok(NamedCall { name: info.name.clone(), args: bytes })
 }

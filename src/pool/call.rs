@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidestep_worker::Job;
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::registry;
 use sidestep_worker::wire::{Encoding, RunHeader};
 
-use crate::engine::scheduler::{Load, TaskSpec, Terms};
+use crate::engine::scheduler::{Load, Payload, TaskSpec, Terms};
 use crate::engine::{Args, Engine, Sink};
 use crate::error::{JobError, Place};
 
@@ -218,8 +219,7 @@ impl<'p, F> Call<'p, F> {
             Err(error) => return self.refused(error),
         };
         let cell = Arc::new(Cell::new(target.name, decode::<F::Output>, target.hooks));
-        let mut bytes = Vec::new();
-        submit(self.engine, cell, target.spec, encode_args::<F, Args>(&args, &mut bytes).map(|()| bytes))
+        submit(self.engine, cell, target.spec, |out| F::encode_args(&args, out))
     }
 
     fn refused<R>(self, error: JobError) -> JobHandle<R> {
@@ -345,7 +345,7 @@ impl<'p, F> Call<'p, F> {
         F: Job<(A,)>,
         I: IntoIterator<Item = A>,
     {
-        fn encode_one<F: Job<(A,)>, A>(item: A, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        fn encode_one<F: Job<(A,)>, A>(item: A, out: &mut Buffer<'_>) -> Result<(), CodecError> {
             encode_args::<F, (A,)>(&(item,), out)
         }
         let input = items.into_iter();
@@ -358,22 +358,22 @@ impl<'p, F> Call<'p, F> {
     }
 }
 
-fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Vec<u8>) -> Result<(), CodecError> {
+fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Buffer<'_>) -> Result<(), CodecError> {
     guarded(out, |out| F::encode_args(args, out))
 }
 
 /// Encodes with the types' own `Serialize`, which may panic. A run of this one item must fit into a frame.
-pub(super) fn guarded(
-    out: &mut Vec<u8>,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+fn guarded(
+    out: &mut Buffer<'_>,
+    encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    let start = out.len();
+    let start = out.bytes.len();
     let encoded = catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
         let what = sidestep_worker::panics::message_of(panic);
         Err(CodecError::Invalid(format!("serialising the arguments panicked: {what}")))
     });
-    let size = out.len() - start + RunHeader::LEN + RunHeader::PIECE;
+    let size = out.len(start) + RunHeader::LEN + RunHeader::PIECE;
     let outcome = match encoded {
         Ok(()) if size > MAX_BODY => Err(CodecError::TooLarge { size }),
         outcome => outcome,
@@ -384,24 +384,24 @@ pub(super) fn guarded(
     outcome
 }
 
-/// Sends one job on its way.
+/// Sends one job on its way; `encode` appends its arguments.
 pub(super) fn submit<R: Send + 'static>(
     engine: &Arc<Engine>,
     cell: Arc<Cell<R>>,
     spec: TaskSpec,
-    args: Result<Vec<u8>, CodecError>,
+    encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
 ) -> JobHandle<R> {
     let weak = Arc::downgrade(engine);
-    let args = match args {
-        Ok(args) => args,
-        Err(error) => {
-            let id = engine.count_failed();
-            cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
-            return JobHandle { cell, engine: weak, task: None };
-        }
-    };
-    let args = Args::One(args.into());
-    let grant = admit(engine, None, Load { jobs: 1, bytes: args.wire_len(1) }, None).unwrap_or_default();
+    let mut bytes = Vec::new();
+    let mut buffer = Buffer::new(&mut bytes, engine.blocks());
+    if let Err(error) = guarded(&mut buffer, encode) {
+        let id = engine.count_failed();
+        cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
+        return JobHandle { cell, engine: weak, task: None };
+    }
+    let block = buffer.finish(0);
+    let args = Args::one(bytes, block);
+    let grant = admit(engine, None, Load { jobs: 1, bytes: args.weight(1) }, None).unwrap_or_default();
     let submitted = engine.submit(cell.clone(), spec, args, grant);
     let task = submitted.map(|(task, id)| {
         cell.id.store(id, Ordering::Relaxed);

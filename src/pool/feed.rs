@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
 
 use crate::engine::scheduler::{Grant, Load, TaskKey, TaskSpec};
@@ -76,9 +77,9 @@ impl Feed {
     /// Adds an item. `Ok(false)` if no more are wanted; an error gives the item's index, its id and what was wrong.
     pub(super) fn add(
         &mut self,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+        encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
     ) -> Result<bool, (u64, u64, CodecError)> {
-        if let Err(error) = self.batch.push(encode) {
+        if let Err(error) = self.batch.push(self.engine.blocks(), encode) {
             // A batch has no gaps, so it ends before this one, be there room or not.
             self.push(Grant::default());
             let index = self.start;

@@ -11,7 +11,7 @@ use sidestep_worker::wire::{Encoding, JobInfo};
 use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
-use super::call::{guarded, submit};
+use super::call::submit;
 use super::decode::decode;
 use super::handle::Cell;
 use super::hook::Hooks;
@@ -65,9 +65,7 @@ impl Pool {
                     lazy: false,
                     terms: self.engine.config.terms,
                 };
-                let mut bytes = Vec::new();
-                let encoded = guarded(&mut bytes, |out| codec::encode(args, out)).map(|()| bytes);
-                submit(&self.engine, Arc::new(cell), spec, encoded)
+                submit(&self.engine, Arc::new(cell), spec, |out| codec::encode_into(args, out))
             }
             Err(error) => {
                 cell.refuse(0, error);

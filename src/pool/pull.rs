@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
 
 use crate::engine::scheduler::TaskSpec;
@@ -51,7 +52,7 @@ pub(crate) enum Pulled<T> {
 }
 
 /// The arguments of a job as bytes.
-pub(super) type Encode<T> = fn(T, &mut Vec<u8>) -> Result<(), CodecError>;
+pub(super) type Encode<T> = fn(T, &mut Buffer<'_>) -> Result<(), CodecError>;
 
 /// The two ends of one task: what goes in and what comes out, on one thread.
 pub(super) struct Puller<'p, S: Source, R> {
@@ -281,9 +282,9 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         self.pulled += 1;
         let (encode, bytes) = (self.encode, &mut self.bytes);
         let added = feed.add(|out| {
-            let start = out.len();
+            let start = out.bytes.len();
             encode(item, out)?;
-            *bytes += (out.len() - start) as u64;
+            *bytes += out.len(start) as u64;
             Ok(())
         });
         match added {

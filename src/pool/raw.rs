@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
 use sidestep_worker::wire::Encoding;
 
@@ -23,8 +24,8 @@ impl Pool {
         encoding: Encoding,
         source: S,
     ) -> Result<RawResults<'_, S>, JobError> {
-        fn append(item: Vec<u8>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-            out.extend_from_slice(&item);
+        fn append(item: Vec<u8>, out: &mut Buffer<'_>) -> Result<(), CodecError> {
+            out.bytes.extend_from_slice(&item);
             Ok(())
         }
         let (number, _) = self.find(job)?;

@@ -7,16 +7,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags};
-use sidestep_worker::entry::{JOBS_FD, MARKER, PAGE_FD, RESULTS_FD};
+use sidestep_worker::entry::{ARENA_FD, JOBS_FD, MARKER, PAGE_FD, RESULTS_FD};
 use sidestep_worker::page::Page;
 
-use super::{Child, Output, Plan, Program, SpawnError, Spawned, sys};
+use super::{Child, Memory, Output, Plan, Program, SpawnError, Spawned, sys};
 
 /// File actions run in order, so a descriptor still to be copied must not stand on a number that an earlier action
 /// fills. All of ours stand at or above this one.
@@ -36,9 +37,14 @@ pub(super) fn launch(plan: &Plan, arguments: Option<&[&str]>) -> Result<Spawned,
     ours.into_iter().flatten().try_for_each(non_blocking).map_err(failed("set up a pipe"))?;
 
     let null = open_null().map_err(failed("open /dev/null"))?;
-    let page_file = sys::page_file().and_then(high).map_err(failed("make the shared page"))?;
+    let page_file = sys::page_file(plan.blocks).and_then(high).map_err(failed("make the shared page"))?;
     let page_file = File::from(page_file);
     let page = Page::create(&page_file, std::process::id()).map_err(failed("map the shared page"))?;
+    let reader = |memory: &Arc<Memory>| memory.reader().and_then(high);
+    let memory = plan.memory.as_ref().map(reader).transpose().map_err(failed("open the shared memory"))?;
+    if memory.is_some() {
+        page.announce_arena();
+    }
 
     let stdout_end =
         stdout_end.as_ref().or((plan.stdout == Output::Null || !stdout_is_usable()).then_some(&null));
@@ -50,6 +56,7 @@ pub(super) fn launch(plan: &Plan, arguments: Option<&[&str]>) -> Result<Spawned,
         (page_file.as_fd(), PAGE_FD),
     ];
     files.extend(stdout_end.map(|end| (end.as_fd(), 1)));
+    files.extend(memory.as_ref().map(|memory| (memory.as_fd(), ARENA_FD)));
     let files: Vec<_> = files.into_iter().map(|(fd, number)| (fd.as_raw_fd(), number)).collect();
 
     let pid = start(plan, arguments, &files).map_err(failed("start the worker"))?;
@@ -148,6 +155,7 @@ fn stdout_is_usable() -> bool {
 mod tests {
     use nix::errno::Errno;
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use sidestep_worker::page::{PAGE, WITH_BLOCKS};
 
     use super::super::testing::{alone, open_descriptors, plan, read_to_end, reap, shell};
     use super::*;
@@ -172,7 +180,7 @@ mod tests {
         assert_eq!(read_to_end(&spawned.results), "there and back");
         assert_eq!(
             read_to_end(&spawned.stdout.take().unwrap()).trim(),
-            sidestep_worker::page::PAGE.to_string()
+            if spawned.page.blocks() > 0 { WITH_BLOCKS } else { PAGE }.to_string()
         );
         reap(&mut spawned.child);
     }

@@ -15,7 +15,7 @@ use sidestep_worker::page::Page;
 
 use super::background::Background;
 use super::launch::launch;
-use super::{Child, Output, SpawnError, raise_descriptor_limit};
+use super::{Child, Memory, Output, SpawnError, raise_descriptor_limit};
 
 /// What a worker runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub(crate) struct Plan {
     pub(crate) stderr: Output,
     /// How many workers there may be: the descriptor limit is raised for these when it proves too low.
     pub(crate) max_workers_hint: usize,
+    /// What workers are to be able to read.
+    pub(crate) memory: Option<Arc<Memory>>,
+    /// Large results are to come through the page.
+    pub(crate) blocks: bool,
 }
 
 /// A worker that has been started, with the parent's ends of all that leads to it. The descriptors are

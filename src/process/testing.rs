@@ -15,7 +15,7 @@ pub(super) const LONG: Duration = Duration::from_secs(20);
 
 /// A page as it is made for a worker.
 pub(crate) fn page() -> Page {
-    Page::create(&sys::page_file().unwrap().into(), 1).unwrap()
+    Page::create(&sys::page_file(true).unwrap().into(), 1).unwrap()
 }
 
 pub(super) fn plan(program: &str) -> Plan {
@@ -25,6 +25,8 @@ pub(super) fn plan(program: &str) -> Plan {
         stdout: Output::Capture,
         stderr: Output::Capture,
         max_workers_hint: 4,
+        memory: None,
+        blocks: true,
     }
 }
 

@@ -13,6 +13,8 @@ use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::blocks::{Buffer, LARGE, Large};
+
 /// The largest body of a frame, in bytes.
 pub const MAX_BODY: usize = 1 << 30;
 
@@ -42,18 +44,22 @@ impl std::fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-/// Appends to a `Vec` up to the limit; beyond it only counts, so that the error can tell the size.
-struct Bounded<'a> {
-    out: &'a mut Vec<u8>,
+/// Appends up to the limit; beyond it only counts, so that the error can tell the size.
+struct Bounded<'a, 'b> {
+    small: &'a mut Vec<u8>,
+    large: &'a mut Large<'b>,
+    start: usize,
     size: usize,
 }
 
-impl Writer for Bounded<'_> {
+impl Writer for Bounded<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.size += bytes.len();
-        if self.size <= MAX_BODY {
-            self.out.extend_from_slice(bytes);
+        if self.size <= LARGE {
+            self.small.extend_from_slice(bytes);
+        } else if self.size <= MAX_BODY {
+            self.large.append(self.small, self.start, bytes);
         }
         Ok(())
     }
@@ -61,8 +67,13 @@ impl Writer for Bounded<'_> {
 
 /// Appends the encoding of `value` to `out`; on an error `out` is as it was before.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let start = out.len();
-    let mut writer = Bounded { out, size: 0 };
+    encode_into(value, &mut Buffer::new(out, None))
+}
+
+/// The same into a buffer, which holds no large value yet.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Buffer<'_>) -> Result<(), CodecError> {
+    let start = out.bytes.len();
+    let mut writer = Bounded { small: out.bytes, large: &mut out.large, start, size: 0 };
     let result = bincode::serde::encode_into_writer(value, &mut writer, CONFIG);
     let size = writer.size;
     let error = match result {
@@ -79,7 +90,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > MAX_BODY {
         return Err(CodecError::TooLarge { size: bytes.len() });
     }
-    match bincode::serde::decode_from_slice(bytes, CONFIG) {
+    // Borrowed, so that `Bytes` see where theirs lie.
+    match bincode::serde::borrow_decode_from_slice(bytes, CONFIG) {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         Ok((_, used)) => Err(CodecError::Invalid(format!("{} bytes are left over", bytes.len() - used))),
         Err(error) => Err(CodecError::Invalid(error.to_string())),

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{SFlag, fstat};
 
+use crate::blocks::arena::Arena;
 use crate::link::{self, EXIT_PROTOCOL, Link};
+use crate::own::Own;
 use crate::page::Page;
 use crate::registry::{self, Registry};
 use crate::serve;
@@ -23,6 +25,8 @@ pub const JOBS_FD: RawFd = 3;
 pub const RESULTS_FD: RawFd = 4;
 /// Where a worker finds the shared page.
 pub const PAGE_FD: RawFd = 5;
+/// Where a worker finds the arena with large arguments, if its page says that there is one.
+pub const ARENA_FD: RawFd = 6;
 
 static SERVING: AtomicBool = AtomicBool::new(false);
 
@@ -50,7 +54,7 @@ pub fn init_with(registry: Registry) {
         return;
     }
     match take_channel() {
-        Ok(link) => serve::serve(link, table),
+        Ok((link, arena)) => serve::serve(link, arena, table),
         Err(why) => refuse(&format!("{MARKER} is for a pool's own use ({why}); run the program without it")),
     }
 }
@@ -78,8 +82,8 @@ fn refuse(why: &str) -> ! {
     std::process::exit(EXIT_PROTOCOL)
 }
 
-/// Takes the three descriptors over, once it is sure that they are what a pool has put there.
-fn take_channel() -> Result<&'static Link, String> {
+/// Takes the descriptors over, once it is sure that they are what a pool has put there.
+fn take_channel() -> Result<(&'static Link, Option<Arena>), String> {
     for fd in [JOBS_FD, RESULTS_FD, PAGE_FD] {
         // SAFETY: the borrow ends before anything could close the descriptor; an unused number is an error of fstat.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
@@ -94,8 +98,12 @@ fn take_channel() -> Result<&'static Link, String> {
     let page = Page::open(&File::from(page)).ok_or("its shared page is of another version")?;
     let above = link::high_number();
     let move_high = |fd| link::move_high(fd, above).map_err(|error| error.to_string());
+    // SAFETY: as above; the page that says so is the parent's.
+    let arena = page.has_arena().then(|| unsafe { OwnedFd::from_raw_fd(ARENA_FD) });
+    let arena = arena.map(|fd| Own::new(move_high(fd)?, 4).map_err(|error| error.to_string())).transpose()?;
     own_session();
-    Link::install(page, move_high(jobs)?, move_high(results)?, above).map_err(|error| error.to_string())
+    let link = Link::install(page, move_high(jobs)?, move_high(results)?, above);
+    Ok((link.map_err(|error| error.to_string())?, arena.map(Arena::new)))
 }
 
 /// Own session and group, so that the terminal's signals reach the parent alone and the group can be killed as

@@ -38,12 +38,14 @@ pub enum Kind {
     Done = 0xA3,
     /// Worker to parent: an item that has no result, and why.
     Fault = 0xA4,
+    /// Worker to parent: as `Done`, but the body tells in which [place](crate::blocks::Place) the result lies.
+    Placed = 0xA5,
 }
 
 impl Kind {
     #[inline]
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Done, Kind::Run, Kind::Setup, Kind::Bye, Kind::Hello, Kind::Ready, Kind::Fault]
+        [Kind::Done, Kind::Run, Kind::Placed, Kind::Setup, Kind::Bye, Kind::Hello, Kind::Ready, Kind::Fault]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -4,6 +4,7 @@ use std::any::type_name;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::blocks::Buffer;
 use crate::codec::{self, CodecError};
 use crate::registry::short_type_name;
 use crate::wire::{Encoding, Fault};
@@ -43,11 +44,11 @@ pub trait Job<Args>: Copy + Send + Sync + 'static {
 
     /// Appends the arguments in [`Encoding::Binary`].
     #[doc(hidden)]
-    fn encode_args(args: &Args, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    fn encode_args(args: &Args, out: &mut Buffer<'_>) -> Result<(), CodecError>;
 
     /// Reads the arguments, calls the function and appends its result.
     #[doc(hidden)]
-    fn serve(self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
+    fn serve(self, encoding: Encoding, args: &[u8], out: &mut Buffer<'_>) -> Result<(), Fault>;
 
     /// The arguments' types: full paths, and short ones.
     #[doc(hidden)]
@@ -85,11 +86,11 @@ macro_rules! job_for {
                 self($($arg),*)
             }
 
-            fn encode_args(args: &($($arg,)*), out: &mut Vec<u8>) -> Result<(), CodecError> {
-                codec::encode(args, out)
+            fn encode_args(args: &($($arg,)*), out: &mut Buffer<'_>) -> Result<(), CodecError> {
+                codec::encode_into(args, out)
             }
 
-            fn serve(self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+            fn serve(self, encoding: Encoding, args: &[u8], out: &mut Buffer<'_>) -> Result<(), Fault> {
                 serve::<_, ($($arg,)*)>(self, encoding, args, out)
             }
 
@@ -110,7 +111,7 @@ job_for!(A, B, C, D, E, G);
 job_for!(A, B, C, D, E, G, H);
 job_for!(A, B, C, D, E, G, H, I);
 
-fn serve<F, Args>(f: F, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>
+fn serve<F, Args>(f: F, encoding: Encoding, args: &[u8], out: &mut Buffer<'_>) -> Result<(), Fault>
 where
     F: Job<Args>,
     Args: DeserializeOwned,
@@ -118,12 +119,12 @@ where
     match encoding {
         Encoding::Binary => {
             let args = codec::decode(args).map_err(|error| Fault::Decode(error.to_string()))?;
-            codec::encode(&f.call(args), out).map_err(result_fault)
+            codec::encode_into(&f.call(args), out).map_err(result_fault)
         }
         #[cfg(feature = "json")]
-        Encoding::Json => crate::text::serve_json(f, args, out),
+        Encoding::Json => crate::text::serve_json(f, args, out.bytes),
         #[cfg(feature = "json")]
-        Encoding::Text => crate::text::serve_text(f, args, out),
+        Encoding::Text => crate::text::serve_text(f, args, out.bytes),
         #[cfg(not(feature = "json"))]
         _ => Err(Fault::Decode("this program was built without sidestep's feature `json`".into())),
     }

@@ -19,8 +19,11 @@
 #[doc(hidden)]
 pub mod attribute;
 #[doc(hidden)]
+pub mod blocks;
+#[doc(hidden)]
 pub mod build;
-mod bytes;
+#[doc(hidden)]
+pub mod bytes;
 #[doc(hidden)]
 pub mod clock;
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::blocks::ring::{ResultBlocks, Ring};
 use crate::frame::{Assembler, Header, Kind};
 use crate::own::Own;
 use crate::page::{Filled, LastWords, OUT, Page, Untaken};
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) armed: AtomicBool,
     /// Several short items are being run, one right after the other.
     pub(crate) in_batch: AtomicBool,
+    /// Where large results are put.
+    pub(crate) ring: Ring,
     pid: u32,
 }
 
@@ -67,6 +70,7 @@ impl Link {
             clapper: Own::new(move_high(clapper.into(), above)?, 3)?,
             armed: AtomicBool::new(false),
             in_batch: AtomicBool::new(false),
+            ring: Ring::default(),
             pid: std::process::id(),
         };
         // SAFETY: the handler only stores into an atomic, which is allowed in a copy of a threaded process.
@@ -79,6 +83,16 @@ impl Link {
     /// The link, in a worker.
     pub(crate) fn get() -> Option<&'static Link> {
         LINK.get()
+    }
+
+    /// Where large results are put, if this process can reach what is meant for them.
+    pub(crate) fn blocks(&'static self) -> Option<ResultBlocks> {
+        let arm = || {
+            if let Some(link) = Link::get() {
+                link.arm();
+            }
+        };
+        (self.page.blocks() > 0).then_some(ResultBlocks { ring: &self.ring, page: &self.page, arm })
     }
 
     /// Ends this worker at once, with a word to the parent about why.

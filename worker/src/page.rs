@@ -12,7 +12,7 @@
 //!   item never begins another. It claims nothing more either before it has noted the item's end, so that a clock never
 //!   runs for an item that is over.
 //! - Results are put into a [`Lane`] and count from then on. From there they go into the pipe, or the parent takes them
-//!   himself. Jobs have a lane too.
+//!   himself. Jobs have a lane too. Large results lie behind the lanes, in [blocks](crate::blocks).
 //!
 //! Everything is an atomic, so that neither side can be made to break Rust's rules by what the other writes. The
 //! parent believes nothing that it reads here: it compares it with what it knows, or it only uses it as a hint.
@@ -25,6 +25,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::clock;
 
+mod blocks;
 mod lane;
 
 pub use lane::{Filled, Lane, Scribbled, Untaken};
@@ -37,13 +38,19 @@ pub const OUT: usize = 64 << 10;
 pub const IN: usize = 32 << 10;
 /// Items in one run at most: both numbers of a slot have 20 bits.
 pub const MAX_RUN: u32 = (1 << 20) - 1;
-/// Bytes of the whole mapping.
+/// Bytes of the mapping without blocks.
 pub const PAGE: usize = CONTROL + OUT + IN;
+/// Bytes for blocks behind that, where they can be had. They take no memory until they are used.
+pub const BLOCKS: usize = 256 << 20;
+/// Bytes of the whole mapping with blocks.
+pub const WITH_BLOCKS: usize = BLOCKS_AT + BLOCKS;
+/// Where blocks begin: no page of the system's, of whatever size, holds parts of both.
+const BLOCKS_AT: usize = PAGE.next_multiple_of(64 << 10);
 
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +84,8 @@ struct Control {
     magic: AtomicU64,
     protocol: AtomicU32,
     parent: AtomicU32,
+    /// The worker finds an arena among its descriptors.
+    has_arena: AtomicU32,
     asks: Asks,
     notes: Notes,
     results: lane::State,
@@ -94,6 +103,8 @@ struct Asks {
     stop: AtomicU32,
     /// The worker is to begin nothing more that is watched.
     halt: AtomicU32,
+    /// Large results that were copied.
+    taken: AtomicU64,
 }
 
 /// Written by the worker.
@@ -109,6 +120,8 @@ struct Notes {
     begun: AtomicU64,
     /// Nanoseconds of processor time that it had used by then; 0 if nobody wants to know.
     cpu_before: AtomicU64,
+    /// Where the block lies in the arena that a job has kept, or [`NOTHING`].
+    kept: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Control>() <= CONTROL);
@@ -147,12 +160,13 @@ impl Slot {
 }
 
 impl Page {
-    /// Maps a file that is [`PAGE`] bytes long, as the parent does for a new worker.
+    /// Maps a file that is [`PAGE`] bytes long, or [`BLOCKS`] longer, as the parent does for a new worker.
     pub fn create(file: &File, parent: u32) -> std::io::Result<Page> {
-        let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file)? };
+        let page = Page::map(file)?;
         let control = page.control();
         control.notes.current.store(NOTHING, Ordering::Relaxed);
         control.notes.begun.store(NEVER, Ordering::Relaxed);
+        control.notes.kept.store(NOTHING, Ordering::Relaxed);
         control.parent.store(parent, Ordering::Relaxed);
         control.protocol.store(PROTOCOL, Ordering::Relaxed);
         control.magic.store(MAGIC, Ordering::Release);
@@ -161,13 +175,27 @@ impl Page {
 
     /// Maps the file that a parent has prepared; `None` if it is no such file.
     pub fn open(file: &File) -> Option<Page> {
-        if file.metadata().ok()?.len() != PAGE as u64 {
-            return None;
-        }
-        let page = Page { map: MmapOptions::new().len(PAGE).map_raw(file).ok()? };
+        let page = Page::map(file).ok()?;
         let control = page.control();
         let ours = control.magic.load(Ordering::Acquire) == MAGIC;
         (ours && control.protocol.load(Ordering::Relaxed) == PROTOCOL).then_some(page)
+    }
+
+    /// Without blocks, if there is no room for them in this process.
+    fn map(file: &File) -> std::io::Result<Page> {
+        let len = usize::try_from(file.metadata()?.len()).ok();
+        let map = |len| MmapOptions::new().len(len).map_raw(file);
+        let map = match len {
+            Some(PAGE) => map(PAGE)?,
+            Some(WITH_BLOCKS) => map(WITH_BLOCKS).or_else(|_| map(PAGE))?,
+            _ => return Err(std::io::ErrorKind::InvalidData.into()),
+        };
+        // What they hold is in no core dump of either process.
+        #[cfg(target_os = "linux")]
+        if map.len() > BLOCKS_AT {
+            let _ = map.advise_range(memmap2::Advice::DontDump, BLOCKS_AT, map.len() - BLOCKS_AT);
+        }
+        Ok(Page { map })
     }
 
     fn control(&self) -> &Control {
@@ -337,15 +365,26 @@ impl Page {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::Arc;
 
-    pub(super) fn page() -> Page {
+    #[cfg(target_os = "linux")]
+    fn file() -> File {
+        nix::sys::memfd::memfd_create("page", nix::sys::memfd::MFdFlags::empty()).unwrap().into()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn file() -> File {
         let path = std::env::temp_dir().join(format!("sidestep-page-{:?}", std::thread::current().id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        file.set_len(PAGE as u64).unwrap();
+        file
+    }
+
+    pub(crate) fn page() -> Page {
+        let file = file();
+        file.set_len(WITH_BLOCKS as u64).unwrap();
         Page::create(&file, 1).unwrap()
     }
 

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 #[cfg(feature = "macros")]
 use crate::attribute::JobDef;
+use crate::blocks::Buffer;
 use crate::job::Job;
 use crate::run::Items;
 use crate::wire::{ArgInfo, Encoding, Fault, JobInfo};
@@ -148,14 +149,14 @@ impl std::fmt::Debug for Entry {
 
 /// A job whose types are forgotten.
 trait Handler: Send + Sync {
-    fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
+    fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Buffer<'_>) -> Result<(), Fault>;
     fn run(&self, items: &mut Items<'_>);
 }
 
 struct Typed<F, Args>(F, PhantomData<fn(Args)>);
 
 impl<F: Job<Args>, Args> Handler for Typed<F, Args> {
-    fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn serve(&self, encoding: Encoding, args: &[u8], out: &mut Buffer<'_>) -> Result<(), Fault> {
         self.0.serve(encoding, args, out)
     }
 
@@ -255,7 +256,7 @@ impl Table {
         job: u32,
         encoding: Encoding,
         args: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut Buffer<'_>,
     ) -> Result<(), Fault> {
         match self.entries.get(job as usize) {
             Some(entry) => entry.handler.serve(encoding, args, out),

@@ -1,15 +1,19 @@
 //! A run: its items are claimed, a few at a time, run one by one, and each result is committed.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::blocks::arena::{self, Unreadable};
+use crate::blocks::{Block, Blocks, Buffer};
+use crate::bytes::Host;
 use crate::codec::{self, MAX_BODY};
 use crate::context::{self, Context};
 use crate::frame::{Kind, duration_code};
 use crate::page::LastWords;
 use crate::serve::{Server, flush_standard_output};
-use crate::wire::{Encoding, Fault, RunHeader, take_piece};
+use crate::wire::{Encoding, Fault, RunHeader, take_piece, take_place};
 use crate::{clock, panics};
 
 /// A worker claims about this much work at a time, in nanoseconds.
@@ -33,7 +37,8 @@ impl Server {
         self.polls = header.polls;
         context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
         let table = self.table;
-        let mut items = Items { server: self, header, rest, claimed: 0..0, count: 0, pace_code: 0 };
+        let args = Args::Here(&[]);
+        let mut items = Items { server: self, header, rest, args, claimed: 0..0, count: 0, pace_code: 0 };
         while items.claim() {
             table.run(header.job, &mut items);
             items.pause();
@@ -47,12 +52,32 @@ impl Server {
     }
 }
 
+/// An item's arguments.
+enum Args<'a> {
+    /// In the run.
+    Here(&'a [u8]),
+    /// In the arena.
+    Placed(Arc<arena::Args>),
+}
+
+impl Args<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Args::Here(bytes) => bytes,
+            Args::Placed(args) => args.bytes(),
+        }
+    }
+}
+
 /// A run's items, of which some are claimed.
 pub(crate) struct Items<'a> {
     server: &'a mut Server,
     header: RunHeader,
     /// The arguments of those that have not begun.
     rest: &'a [u8],
+    /// Those of the one that runs.
+    args: Args<'a>,
     /// Those that are to run now.
     claimed: Range<u32>,
     /// How many they were.
@@ -64,11 +89,18 @@ pub(crate) struct Items<'a> {
 impl<'a> Items<'a> {
     /// Runs those that were claimed. This is compiled for each job: what it does for each item should be little.
     #[inline]
-    pub(crate) fn each(&mut self, serve: impl Fn(Encoding, &[u8], &mut Vec<u8>) -> Result<(), Fault>) {
-        while let Some(args) = self.next() {
-            let (encoding, result) = (self.header.encoding, &mut self.server.result);
-            let outcome = panics::catch(|| serve(encoding, args, result));
-            self.done(outcome);
+    pub(crate) fn each(&mut self, serve: impl Fn(Encoding, &[u8], &mut Buffer<'_>) -> Result<(), Fault>) {
+        while self.next() {
+            let Server { result, blocks, .. } = &mut *self.server;
+            let mut result = Buffer::new(result, blocks.as_ref().map(|blocks| blocks as &dyn Blocks));
+            let (encoding, args) = (self.header.encoding, &self.args);
+            let outcome = panics::catch(|| serve(encoding, args.bytes(), &mut result));
+            let block = if result.is_large(0) { result.finish(0) } else { None };
+            // Nothing long is moved for the many that are well.
+            match outcome {
+                Ok(()) => self.done(None, block),
+                Err(fault) => self.done(Some(Box::new(fault)), None),
+            }
         }
     }
 
@@ -112,10 +144,54 @@ impl<'a> Items<'a> {
         (self.server.end - self.server.begin).as_nanos() as u64
     }
 
-    /// The next item's arguments; it counts as begun.
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let item = self.claimed.next()?;
-        let Some(args) = take_piece(&mut self.rest) else { self.server.link.end(LastWords::BadStream) };
+    /// Takes the next item's arguments, if there is one; it counts as begun.
+    fn next(&mut self) -> bool {
+        while let Some(item) = self.claimed.next() {
+            let taken = match take_piece(&mut self.rest) {
+                Some(args) => {
+                    self.args = Args::Here(args);
+                    Ok(())
+                }
+                None => self.take_placed(),
+            };
+            self.begin(item);
+            match taken {
+                Ok(()) => return true,
+                Err(fault) => self.done(Some(Box::new(fault)), None),
+            }
+        }
+        false
+    }
+
+    /// Arguments that lie in the arena.
+    #[cold]
+    fn take_placed(&mut self) -> Result<(), Fault> {
+        let Server { link, arena, .. } = &mut *self.server;
+        let (Some(place), Some(arena)) = (take_place(&mut self.rest), arena) else {
+            link.end(LastWords::BadStream)
+        };
+        match arena.begin(place, &link.page) {
+            Ok(args) => self.args = Args::Placed(args),
+            Err(Unreadable::System(error)) => {
+                self.args = Args::Here(&[]);
+                return Err(Fault::Decode(format!("this worker cannot map them: {error}")));
+            }
+            Err(Unreadable::BadPlace) => link.end(LastWords::BadStream),
+            Err(Unreadable::Lost) => link.end(LastWords::DescriptorLost),
+        }
+        Ok(())
+    }
+
+    /// The job is done with them.
+    #[cold]
+    fn give_back(&mut self) {
+        let args = std::mem::replace(&mut self.args, Args::Here(&[]));
+        if let (Args::Placed(args), Some(arena)) = (args, &mut self.server.arena) {
+            arena.end(args, &self.server.link.page);
+        }
+    }
+
+    fn begin(&mut self, item: u32) {
         self.note_begin(item);
         context::set(Some(item));
         if let Some(marks) = &self.server.marks {
@@ -125,7 +201,6 @@ impl<'a> Items<'a> {
             self.server.result = Vec::new();
         }
         self.server.result.clear();
-        Some(args)
     }
 
     /// Notes which item runs from now on.
@@ -142,7 +217,7 @@ impl<'a> Items<'a> {
     }
 
     /// The item has run: commits its result. A lone item's duration is its own, one of many has their average.
-    fn done(&mut self, outcome: Result<(), Fault>) {
+    fn done(&mut self, fault: Option<Box<Fault>>, block: Option<Box<dyn Block>>) {
         let link = self.server.link;
         if self.header.watched {
             link.page.end_watched();
@@ -162,10 +237,14 @@ impl<'a> Items<'a> {
                 duration_code(self.took())
             }
         };
+        if matches!(self.args, Args::Placed(_)) {
+            self.give_back();
+        }
         let Server { out, result, .. } = &mut *self.server;
-        match outcome {
-            Ok(()) if result.len() <= MAX_BODY => out.send(Kind::Done, code, result),
-            outcome => self.fault(outcome, code),
+        match (fault, block) {
+            (None, Some(mut block)) => out.send(Kind::Placed, code, &block.seal().to_bytes()),
+            (None, None) if result.len() <= MAX_BODY => out.send(Kind::Done, code, result),
+            (fault, _) => self.fault(fault, code),
         }
         if self.is_batch() {
             // The next item may take longer than was thought.
@@ -174,11 +253,11 @@ impl<'a> Items<'a> {
     }
 
     #[cold]
-    fn fault(&mut self, outcome: Result<(), Fault>, code: u8) {
+    fn fault(&mut self, fault: Option<Box<Fault>>, code: u8) {
         let Server { link, out, result, .. } = &mut *self.server;
-        let fault = outcome.err().unwrap_or(Fault::TooLarge(result.len() as u64));
+        let fault = fault.unwrap_or_else(|| Box::new(Fault::TooLarge(result.len() as u64)));
         result.clear();
-        if codec::encode(&fault, result).is_err() {
+        if codec::encode(&*fault, result).is_err() {
             link.end(LastWords::None);
         }
         out.send(Kind::Fault, code, result);

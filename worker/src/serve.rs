@@ -3,6 +3,9 @@
 use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
+use crate::blocks::Buffer;
+use crate::blocks::arena::Arena;
+use crate::blocks::ring::ResultBlocks;
 use crate::codec;
 use crate::frame::Kind;
 use crate::link::{Input, Link, Out};
@@ -14,7 +17,7 @@ use crate::wire::{Encoding, Fault, Hello, NamedCall, Setup};
 use crate::{build, limits, watcher};
 
 /// Serves jobs until the parent says goodbye or is gone.
-pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
+pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static Table) -> ! {
     own_signals();
     panics::install_hook();
     if watcher::start(link).is_err() {
@@ -35,6 +38,8 @@ pub(crate) fn serve(link: &'static Link, table: &'static Table) -> ! {
         slot: 0,
         runs: 0,
         result: body,
+        blocks: link.blocks(),
+        arena,
         begin: Instant::now(),
         end: Instant::now(),
         pace: vec![0; table.infos().len()],
@@ -71,8 +76,12 @@ pub(crate) struct Server {
     pub(crate) slot: u32,
     /// Run frames taken so far.
     pub(crate) runs: u32,
-    /// Where results are encoded.
+    /// Where results are encoded,
     pub(crate) result: Vec<u8>,
+    /// and where large ones are.
+    pub(crate) blocks: Option<ResultBlocks>,
+    /// Where large arguments lie.
+    pub(crate) arena: Option<Arena>,
     /// When the items that were claimed last were to begin,
     pub(crate) begin: Instant,
     /// and when they had run.
@@ -92,7 +101,9 @@ impl Server {
             Kind::Run => self.run(body),
             Kind::Setup => self.set_up(body),
             Kind::Bye => self.leave(),
-            Kind::Hello | Kind::Ready | Kind::Done | Kind::Fault => self.link.end(LastWords::BadStream),
+            Kind::Hello | Kind::Ready | Kind::Done | Kind::Placed | Kind::Fault => {
+                self.link.end(LastWords::BadStream)
+            }
         }
     }
 
@@ -127,7 +138,10 @@ impl Server {
             self.table.number_named(&call.name).ok_or_else(|| Fault::NotRegistered(call.name.clone()))?;
         let (table, result) = (self.table, &mut self.result);
         result.clear();
-        panics::catch(|| table.serve(job, Encoding::Binary, &call.args, result))?;
+        let result_of = |result: &mut Vec<u8>| {
+            table.serve(job, Encoding::Binary, &call.args, &mut Buffer::new(result, None))
+        };
+        panics::catch(|| result_of(result))?;
         // A `Result` begins with its variant; 1 is `Err`.
         if self.table.is_fallible(job) && result.first_chunk::<4>() == Some(&1u32.to_le_bytes()) {
             let message = match codec::decode::<(u32, crate::Failure)>(result) {

@@ -1,5 +1,6 @@
-//! The worker's second thread. It lives as long as the process and does two things that cannot wait for a job to end:
-//! it ends the worker and its whole group when the parent is gone, and it writes results that wait behind a long job.
+//! The worker's second thread. It lives as long as the process and does what cannot wait for a job to end: it ends the
+//! worker and its whole group when the parent is gone, writes results that wait behind a long job, and gives memory back
+//! that large results have left.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::unistd::getppid;
 
+use crate::blocks::WARM;
 use crate::link::{Link, end_group};
 use crate::page::LastWords;
 
@@ -16,6 +18,9 @@ use crate::page::LastWords;
 const TICK: u8 = 1;
 /// Ticks without anything to write before the watcher goes back to sleep.
 const QUIET: u8 = 3;
+
+/// How often it looks after memory that is kept warm.
+const WARM_MILLIS: u16 = WARM.as_millis() as u16;
 
 /// Sent by the kernel when the parent's spawning thread ends. A signal that nothing else uses and that can be
 /// caught: one that cannot would end the worker before it has ended what its jobs have started.
@@ -53,7 +58,12 @@ fn watch(link: &'static Link) {
             PollFd::new(link.jobs.as_fd(), PollFlags::empty()),
             PollFd::new(link.bell.as_fd(), PollFlags::POLLIN),
         ];
-        let _ = poll(&mut fds, if armed { PollTimeout::from(TICK) } else { PollTimeout::NONE });
+        let timeout = match (armed, link.ring.is_warm()) {
+            (true, _) => PollTimeout::from(TICK),
+            (false, true) => PollTimeout::from(WARM_MILLIS),
+            (false, false) => PollTimeout::NONE,
+        };
+        let _ = poll(&mut fds, timeout);
         let [jobs, bell] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::POLLNVAL));
         if (jobs | bell).contains(PollFlags::POLLNVAL) || !(link.jobs.is_own() && link.bell.is_own()) {
             if link.in_batch.load(Ordering::Acquire) {
@@ -75,6 +85,8 @@ fn watch(link: &'static Link) {
                 quiet = 0;
                 link.disarm();
             }
+        } else {
+            link.ring.give_back(&link.page);
         }
     }
 }

@@ -5,11 +5,14 @@
 //! ```text
 //!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | polls u8 | 0
 //!   then for each item:  length u32 | its arguments
+//!                   or:  u32::MAX   | the place where they lie: offset u64 | length u64
 //! ```
 //!
 //! All other bodies are serde types, encoded by the [codec](crate::codec).
 
 use serde::{Deserialize, Serialize};
+
+use crate::blocks::Place;
 
 /// How a job's arguments and its result are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,26 @@ impl RunHeader {
         };
         Some((header, rest))
     }
+}
+
+/// Stands for the length of arguments that lie in a block.
+const PLACED: u32 = u32::MAX;
+
+/// Bytes of a piece that tells a place.
+pub const PLACED_PIECE: usize = RunHeader::PIECE + Place::LEN;
+
+/// Takes a piece that tells a place off the front of `bytes`, where [`take_piece`] finds none.
+pub fn take_place(bytes: &mut &[u8]) -> Option<Place> {
+    let rest = bytes.strip_prefix(&PLACED.to_le_bytes())?;
+    let (place, rest) = rest.split_first_chunk()?;
+    *bytes = rest;
+    Some(Place::from_bytes(*place))
+}
+
+/// Appends one.
+pub fn push_place(out: &mut Vec<u8>, place: Place) {
+    out.extend_from_slice(&PLACED.to_le_bytes());
+    out.extend_from_slice(&place.to_bytes());
 }
 
 /// Takes a length-prefixed piece off the front of `bytes`.
@@ -239,9 +262,31 @@ mod tests {
         }
 
         #[test]
+        fn pieces_survive_wherever_they_lie(pieces: Vec<Result<Vec<u8>, (u64, u64)>>) {
+            let mut bytes = Vec::new();
+            for piece in &pieces {
+                match piece {
+                    Ok(here) => push_piece(&mut bytes, here),
+                    Err((offset, len)) => push_place(&mut bytes, Place { offset: *offset, len: *len }),
+                }
+            }
+            let mut rest = bytes.as_slice();
+            for piece in pieces {
+                match piece {
+                    Ok(here) => prop_assert_eq!(take_piece(&mut rest), Some(here.as_slice())),
+                    Err((offset, len)) => {
+                        prop_assert_eq!(take_piece(&mut rest), None);
+                        prop_assert_eq!(take_place(&mut rest), Some(Place { offset, len }));
+                    }
+                }
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
         fn any_bytes_are_a_run_or_nothing(bytes: Vec<u8>) {
             if let Some((_, mut rest)) = RunHeader::read(&bytes) {
-                while take_piece(&mut rest).is_some() {}
+                while take_piece(&mut rest).is_some() || take_place(&mut rest).is_some() {}
             }
         }
     }

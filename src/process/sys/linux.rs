@@ -3,15 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use sidestep_worker::page::{PAGE, WITH_BLOCKS};
 
 use super::portable;
 
@@ -74,26 +75,60 @@ pub(crate) fn image() -> io::Result<PathBuf> {
     if started.is_absolute() { Ok(started.to_owned()) } else { portable::image() }
 }
 
-/// A file in memory that can be neither cut nor grown, so that touching its mapping never fails.
-pub(crate) fn page_file() -> io::Result<OwnedFd> {
-    match memory_file() {
-        Ok(file) => Ok(file),
+/// A file in memory that can be neither cut nor grown, so that touching its mapping never fails; with blocks, which take no
+/// memory before they are touched, if so long a file is allowed.
+pub(crate) fn page_file(blocks: bool) -> io::Result<OwnedFd> {
+    let len = if blocks && may_be_long() { WITH_BLOCKS } else { PAGE };
+    let page_file = || {
+        let file = memory_file()?;
+        file.set_len(len as u64)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Ok(file.into())
+    };
+    match page_file() {
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => Err(error),
-        Err(_) => portable::page_file(),
+        Err(_) => portable::page_file(blocks),
+        file => file,
     }
 }
 
-fn memory_file() -> io::Result<OwnedFd> {
+fn memory_file() -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match memfd_create("sidestep", flags | MemfdFlags::NOEXEC_SEAL) {
         // A kernel before 6.3 does not know the flag, later ones may insist on it.
         Err(Errno::INVAL) => memfd_create("sidestep", flags)?,
         other => other?,
     };
-    let file = File::from(fd);
-    file.set_len(sidestep_worker::page::PAGE as u64)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(fd.into())
+}
+
+/// Whether a file may have any length: one that grows beyond a limit ends the process with a signal.
+fn may_be_long() -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_none()
+}
+
+/// A file in memory that cannot be cut.
+pub(crate) fn shared_file() -> io::Result<OwnedFd> {
+    if !may_be_long() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let file = memory_file()?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file.into())
+}
+
+/// Opens the file of a descriptor again.
+pub(crate) fn read_only(file: &File) -> io::Result<OwnedFd> {
+    Ok(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into())
+}
+
+pub(crate) fn provide(file: &File, offset: u64, len: usize) -> io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::empty(), offset, len as u64)?)
+}
+
+pub(crate) fn forget(file: &File, offset: u64, len: usize) {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let _ = fallocate(file, hole, offset, len as u64);
 }
 
 /// Reads the state from `/proc`: the field behind the name, which may itself hold blanks and parentheses.

@@ -71,14 +71,35 @@ pub(crate) fn image() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// A file without a name. It is written in full, so that a full disk is an error here and not a SIGBUS later.
-pub(crate) fn page_file() -> io::Result<OwnedFd> {
+/// A file without a name. It is written in full, so that a full disk is an error here and not a SIGBUS later; therefore it
+/// has no blocks.
+pub(crate) fn page_file(_blocks: bool) -> io::Result<OwnedFd> {
     let random = RandomState::new().hash_one(std::process::id());
     let path = std::env::temp_dir().join(format!("sidestep-{}-{random:016x}", std::process::id()));
     let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
     file.write_all(&[0; sidestep_worker::page::PAGE])?;
     Ok(file.into())
+}
+
+/// Memory that a pool's workers can only read needs a file that cannot be cut, and a second way to open it.
+#[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
+pub(crate) mod shared {
+    use super::*;
+
+    pub(crate) fn shared_file() -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn read_only(_: &File) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn provide(_: &File, _: u64, _: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn forget(_: &File, _: u64, _: usize) {}
 }
 
 /// Nobody can make one: other systems tell in other ways, if at all, what a process uses.
