@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use sidestep_worker::Job;
+use sidestep_worker::blocks::Buffer;
 use sidestep_worker::wire::Encoding;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ fn colour(colour: Colour) -> Colour {
 
 fn call<Args>(job: impl Job<Args>, encoding: Encoding, args: &[u8]) {
     let mut result = Vec::new();
-    if job.serve(encoding, args, &mut result).is_ok() {
+    if job.serve(encoding, args, &mut Buffer::new(&mut result, None)).is_ok() {
         assert!(matches!(result.first(), Some(0 | 1)), "a value, or the job's own error");
         assert!(encoding == Encoding::Text || std::str::from_utf8(&result[1..]).is_ok());
     }
