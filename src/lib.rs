@@ -56,7 +56,8 @@
 //! - a free function of 0 to 8 owned arguments, marked with [`#[job]`](macro@job); or any function, or a closure that
 //!   captures nothing, that a [`Registry`] names for [`init_with`];
 //! - with arguments and a result that implement serde's `Serialize` and `Deserialize`. Large blocks of bytes travel
-//!   best as [`Bytes`], which a job reads where its caller has written them.
+//!   best as [`Bytes`], which a job reads where its caller has written them, and what many jobs look into as
+//!   [`Shared`] values.
 //!
 //! It is called as it is named: `pool.map(hello, names)`. [`Pool`] has the eight methods that Python's has;
 //! [`Pool::call`] gives one call options of its own, callbacks among them; [`JobHandle`] and [`MapHandle`] are also
@@ -186,7 +187,8 @@ pub use pool::{
 };
 pub use process::Output;
 pub use sidestep_worker::{
-    Arguments, Bytes, Context, Failure, Job, Registry, context, init, init_with, try_context, worker_entry,
+    Arguments, Bytes, Context, Failure, Job, Registry, Shared, context, init, init_with, try_context,
+    worker_entry,
 };
 
 #[cfg(feature = "macros")]

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sidestep_worker::blocks::{Block, Blocks, Buffer, Place};
+use sidestep_worker::shared::Ticket;
 use sidestep_worker::wire::{PLACED_PIECE, RunHeader, push_piece, push_place};
 
 use super::scheduler::Payload;
@@ -32,11 +33,13 @@ pub(crate) enum Args {
 }
 
 /// The arguments of many items, as they go into a run: each with its length before it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// Where each item's piece ends.
     ends: Vec<u32>,
+    /// The shared values that they name.
+    tickets: Vec<Arc<dyn Ticket>>,
     /// What does not lie in `bytes`, in the order of the items.
     placed: Vec<Placed>,
     /// Bytes of all of that.
@@ -100,6 +103,15 @@ impl Batch {
         self.placed.iter().filter(|placed| items.contains(&placed.item)).map(|placed| placed.bytes).sum()
     }
 
+    /// Notes what the items name of the values that are shared.
+    pub(crate) fn name(&mut self, tickets: Vec<Arc<dyn Ticket>>) {
+        for ticket in tickets {
+            if !self.tickets.iter().any(|other| Arc::ptr_eq(other, &ticket)) {
+                self.tickets.push(ticket);
+            }
+        }
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.ends.len() as u32
     }
@@ -125,15 +137,46 @@ impl Batch {
     }
 }
 
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("items", &self.len())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Args {
     /// One item's, as they were encoded; `block` instead of `bytes` if there is one.
-    pub(crate) fn one(bytes: Vec<u8>, block: Option<Box<dyn Block>>) -> Args {
+    pub(crate) fn one(bytes: Vec<u8>, block: Option<Box<dyn Block>>, tickets: Vec<Arc<dyn Ticket>>) -> Args {
+        if !tickets.is_empty() {
+            return Args::naming(&bytes, block, tickets);
+        }
         match block {
             None => Args::One(bytes.into()),
             Some(mut block) => {
                 let place = block.seal();
                 Args::Placed { place, _block: block }
             }
+        }
+    }
+
+    #[cold]
+    fn naming(bytes: &[u8], block: Option<Box<dyn Block>>, tickets: Vec<Arc<dyn Ticket>>) -> Args {
+        let mut batch = Batch { tickets, ..Batch::default() };
+        match block {
+            None => push_piece(&mut batch.bytes, bytes),
+            Some(block) => batch.place(0, block),
+        }
+        batch.ends.push(batch.bytes.len() as u32);
+        batch.into_args()
+    }
+
+    /// The shared values that they name.
+    pub(crate) fn tickets(&self) -> &[Arc<dyn Ticket>] {
+        match self {
+            Args::One(_) | Args::Placed { .. } => &[],
+            Args::Part { batch, .. } => &batch.tickets,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A new worker, from its process to its first job.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
@@ -63,6 +64,7 @@ impl Engine {
             page: page.clone(),
             outbox: Outbox::new(spawned.jobs),
             greeting: Greeting::Silent,
+            told: BTreeSet::new(),
             fault: None,
             stopped: None,
             killed: None,

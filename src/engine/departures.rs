@@ -210,6 +210,7 @@ impl Core {
         self.wires.links[at] = Some(link);
         let storm = self.scheduler.down(at, how, now, &mut self.wires);
         self.wires.links[at] = None;
+        self.wires.all_forgotten(at);
         (self.wires.loss, self.wires.output) = (None, None);
         if storm {
             self.break_down(

@@ -245,6 +245,7 @@ impl Engine {
         io.ready = ready;
         self.resume_outputs(io);
         self.take_arrivals(io);
+        self.forget_shares();
         let now = Instant::now();
         if io.is_tick_due(now) {
             io.next_tick = Some(now + TICK);

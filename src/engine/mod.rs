@@ -13,6 +13,7 @@
 //! | `admission` | callers wait for room in the queue |
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
 //! | `arena` | where large arguments lie |
+//! | `shares` | values that all workers can read |
 //! | `condition` | a condition variable that costs nothing while nobody waits |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
@@ -34,6 +35,7 @@ mod inbox;
 mod outbox;
 mod results;
 pub(crate) mod scheduler;
+mod shares;
 mod sink;
 mod sleep;
 mod start;
@@ -64,6 +66,7 @@ use scheduler::{
     Backoff, Bounds, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
 };
+use shares::Shares;
 pub use sink::Captured;
 pub(crate) use sink::{Sink, Values, accept_each};
 use sleep::Sleep;
@@ -122,6 +125,7 @@ pub(crate) struct Engine {
     pub(crate) callbacks: Arc<Callbacks>,
     forwarder: Option<Forwarder>,
     arrivals: Mutex<Vec<Arrival>>,
+    shares: Shares,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -188,6 +192,7 @@ impl Engine {
             callbacks: Arc::default(),
             forwarder,
             arrivals: Mutex::default(),
+            shares: Shares::default(),
             thread: Mutex::default(),
             config,
         });

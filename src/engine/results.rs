@@ -77,19 +77,23 @@ impl Engine {
         let Some(ends) = io.ends[at].as_mut() else { return };
         let mut frames = std::mem::take(&mut io.frames);
         let fault = loop {
-            match ends.inbox.next() {
-                Ok(Some((header, _)))
-                    if !matches!(header.kind, Kind::Done | Kind::Placed | Kind::Fault)
-                        && !frames.is_empty() =>
-                {
-                    break Some(format!("a frame of kind {:?} came between results", header.kind));
-                }
-                Ok(Some((header, body))) if matches!(header.kind, Kind::Hello | Kind::Ready) => {
-                    self.greet(at, header.kind, ends.inbox.body(body));
-                }
-                Ok(Some(frame)) => frames.push(frame),
+            let (header, body) = match ends.inbox.next() {
+                Ok(Some(frame)) => frame,
                 Ok(None) => break None,
                 Err(error) => break Some(error.to_string()),
+            };
+            match header.kind {
+                Kind::Done | Kind::Placed | Kind::Fault => frames.push((header, body)),
+                Kind::Hello | Kind::Ready if frames.is_empty() => {
+                    self.greet(at, header.kind, ends.inbox.body(body));
+                }
+                Kind::Forgotten => {
+                    let id = ends.inbox.body(body).try_into().ok().map(u64::from_le_bytes);
+                    if !id.is_some_and(|id| self.with(|core, _| core.wires.forgotten(at, id))) {
+                        break Some("it forgot what it was not told to forget".into());
+                    }
+                }
+                kind => break Some(format!("a frame of kind {kind:?} came where none can")),
             }
         };
         let fault = if self.settle(ends, at, &frames) {

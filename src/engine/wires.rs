@@ -1,5 +1,6 @@
 //! What the scheduler's wishes mean for real processes.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use super::args::Args;
 use super::driver::{Source, token};
 use super::outbox::Outbox;
 use super::scheduler::{Effects, Item, Running, Verdict};
+use super::shares::Gone;
 use super::sink::{Captured, Sink};
 use super::{Engine, start::Greeting};
 
@@ -30,6 +32,8 @@ pub(super) struct Link {
     pub(super) page: Arc<Page>,
     pub(super) outbox: Outbox,
     pub(super) greeting: Greeting,
+    /// The shared values that it was told of.
+    pub(super) told: BTreeSet<u64>,
     /// Why it was killed, if it was killed for what it sent.
     pub(super) fault: Option<String>,
     /// When its result pipe was seen closed: it is ending, or a job has closed it.
@@ -95,7 +99,9 @@ pub(super) struct Wires {
     pub(super) links: Vec<Option<Link>>,
     pub(super) deliveries: Vec<Delivery>,
     /// Slots whose outbox has something new.
-    dirty: Vec<usize>,
+    pub(super) dirty: Vec<usize>,
+    /// Shared values that are to be forgotten.
+    pub(super) gone: Vec<Gone>,
     /// Slots that were sent something: a hint where results may come first.
     pub(super) awaited: Vec<usize>,
     /// The worker that is being charged.
@@ -113,6 +119,7 @@ impl Wires {
             links: Vec::new(),
             deliveries: Vec::new(),
             dirty: Vec::new(),
+            gone: Vec::new(),
             awaited: Vec::new(),
             loss: None,
             output: None,
@@ -206,6 +213,7 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
     }
 
     fn send(&mut self, slot: usize, header: &RunHeader, args: &Args) {
+        self.offer(slot, args.tickets());
         let Some(link) = self.live(slot) else { return };
         link.page.open_run(header.run, header.items);
         link.outbox.push_run(header, args);

@@ -9,6 +9,7 @@ use sidestep_worker::Job;
 use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::registry;
+use sidestep_worker::shared::collect;
 use sidestep_worker::wire::{Encoding, RunHeader};
 
 use crate::engine::scheduler::{Load, Payload, TaskSpec, Terms};
@@ -363,7 +364,7 @@ fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Buffer<'_>) -> Result<
 }
 
 /// Encodes with the types' own `Serialize`, which may panic. A run of this one item must fit into a frame.
-fn guarded(
+pub(super) fn guarded(
     out: &mut Buffer<'_>,
     encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
@@ -394,13 +395,16 @@ pub(super) fn submit<R: Send + 'static>(
     let weak = Arc::downgrade(engine);
     let mut bytes = Vec::new();
     let mut buffer = Buffer::new(&mut bytes, engine.blocks());
-    if let Err(error) = guarded(&mut buffer, encode) {
-        let id = engine.count_failed();
-        cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
-        return JobHandle { cell, engine: weak, task: None };
-    }
+    let tickets = match collect(engine.number(), || guarded(&mut buffer, encode), CodecError::Invalid) {
+        Ok(tickets) => tickets,
+        Err(error) => {
+            let id = engine.count_failed();
+            cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
+            return JobHandle { cell, engine: weak, task: None };
+        }
+    };
     let block = buffer.finish(0);
-    let args = Args::one(bytes, block);
+    let args = Args::one(bytes, block, tickets);
     let grant = admit(engine, None, Load { jobs: 1, bytes: args.weight(1) }, None).unwrap_or_default();
     let submitted = engine.submit(cell.clone(), spec, args, grant);
     let task = submitted.map(|(task, id)| {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
+use sidestep_worker::shared::collect;
 
 use crate::engine::scheduler::{Grant, Load, TaskKey, TaskSpec};
 use crate::engine::{Batch, Engine, Sink};
@@ -79,12 +80,21 @@ impl Feed {
         &mut self,
         encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
     ) -> Result<bool, (u64, u64, CodecError)> {
-        if let Err(error) = self.batch.push(self.engine.blocks(), encode) {
+        let mut tickets = Vec::new();
+        let engine = &self.engine;
+        let pushed = self.batch.push(engine.blocks(), |out| {
+            tickets = collect(engine.number(), || encode(out), CodecError::Invalid)?;
+            Ok(())
+        });
+        if let Err(error) = pushed {
             // A batch has no gaps, so it ends before this one, be there room or not.
             self.push(Grant::default());
             let index = self.start;
             self.start += 1;
             return Err((index, self.engine.count_failed(), error));
+        }
+        if !tickets.is_empty() {
+            self.batch.name(tickets);
         }
         if self.is_full() {
             self.hand_over();

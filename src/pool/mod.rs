@@ -14,6 +14,7 @@ mod named;
 mod pull;
 #[cfg(feature = "cli")]
 mod raw;
+mod share;
 mod stats;
 mod stream;
 

@@ -30,6 +30,10 @@ pub enum Kind {
     Run = 0x52,
     /// Parent to worker: end in good order.
     Bye = 0x53,
+    /// Parent to worker: a value that runs may name from now on; see [`Offer`](crate::shared::Offer).
+    Share = 0x54,
+    /// Parent to worker: the number of one that they will not name any more.
+    Forget = 0x55,
     /// Worker to parent, first: who it is and which jobs it has.
     Hello = 0xA1,
     /// Worker to parent, second: the initializer's outcome.
@@ -40,12 +44,15 @@ pub enum Kind {
     Fault = 0xA4,
     /// Worker to parent: as `Done`, but the body tells in which [place](crate::blocks::Place) the result lies.
     Placed = 0xA5,
+    /// Worker to parent: nothing of that value is left here.
+    Forgotten = 0xA6,
 }
 
 impl Kind {
     #[inline]
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Done, Kind::Run, Kind::Placed, Kind::Setup, Kind::Bye, Kind::Hello, Kind::Ready, Kind::Fault]
+        use Kind::*;
+        [Done, Run, Placed, Fault, Setup, Bye, Share, Forget, Hello, Ready, Forgotten]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -52,6 +52,8 @@ pub mod patience;
 pub mod registry;
 mod run;
 mod serve;
+#[doc(hidden)]
+pub mod shared;
 #[cfg(feature = "json")]
 mod text;
 mod watcher;
@@ -67,6 +69,7 @@ pub use job::{Arguments, Job};
 #[doc(hidden)]
 pub use link::committed;
 pub use registry::Registry;
+pub use shared::Shared;
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]

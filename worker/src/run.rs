@@ -135,6 +135,9 @@ impl<'a> Items<'a> {
         let took = self.took() / u64::from(self.count);
         self.server.note_pace(self.header.job, took);
         flush_standard_output();
+        if self.server.lingers {
+            self.server.forget_more();
+        }
         let Server { out, end, .. } = &mut *self.server;
         out.pause(*end);
     }

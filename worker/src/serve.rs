@@ -1,11 +1,13 @@
 //! The worker's main loop: what the parent sends, one after the other.
 
 use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::blocks::Buffer;
-use crate::blocks::arena::Arena;
+use crate::blocks::arena::{Arena, Unreadable};
 use crate::blocks::ring::ResultBlocks;
+use crate::bytes::Host;
 use crate::codec;
 use crate::frame::Kind;
 use crate::link::{Input, Link, Out};
@@ -13,6 +15,7 @@ use crate::marks::Marks;
 use crate::page::{LastWords, PROTOCOL};
 use crate::panics;
 use crate::registry::Table;
+use crate::shared::{self, Offer};
 use crate::wire::{Encoding, Fault, Hello, NamedCall, Setup};
 use crate::{build, limits, watcher};
 
@@ -46,6 +49,7 @@ pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static T
         finalizer: None,
         marks: None,
         notes_cpu: false,
+        lingers: false,
         polls: false,
     };
     let mut input = Input::default();
@@ -91,6 +95,8 @@ pub(crate) struct Server {
     finalizer: Option<NamedCall>,
     pub(crate) marks: Option<Marks>,
     pub(crate) notes_cpu: bool,
+    /// Something that was to be forgotten is still in use.
+    pub(crate) lingers: bool,
     /// A core is free to poll on.
     pub(crate) polls: bool,
 }
@@ -101,10 +107,42 @@ impl Server {
             Kind::Run => self.run(body),
             Kind::Setup => self.set_up(body),
             Kind::Bye => self.leave(),
-            Kind::Hello | Kind::Ready | Kind::Done | Kind::Placed | Kind::Fault => {
+            Kind::Share => self.share(body),
+            Kind::Forget => self.forget(body),
+            Kind::Hello | Kind::Ready | Kind::Done | Kind::Placed | Kind::Fault | Kind::Forgotten => {
                 self.link.end(LastWords::BadStream)
             }
         }
+    }
+
+    fn share(&mut self, body: &[u8]) {
+        let Some((id, offer)) = Offer::from_body(body) else { self.link.end(LastWords::BadStream) };
+        let source: Result<Arc<dyn Host>, String> = match offer {
+            Offer::Here(bytes) => Ok(Arc::new(bytes.to_vec())),
+            Offer::Placed(place) => match self.arena.as_mut().map(|arena| arena.args(place)) {
+                Some(Ok(args)) => Ok(args),
+                Some(Err(Unreadable::System(error))) => Err(format!("this worker cannot map it: {error}")),
+                Some(Err(Unreadable::Lost)) => self.link.end(LastWords::DescriptorLost),
+                Some(Err(Unreadable::BadPlace)) | None => self.link.end(LastWords::BadStream),
+            },
+        };
+        shared::offered(id, source);
+    }
+
+    fn forget(&mut self, body: &[u8]) {
+        let Ok(id) = body.try_into().map(u64::from_le_bytes) else { self.link.end(LastWords::BadStream) };
+        match shared::forget(id) {
+            true => self.out.send(Kind::Forgotten, 0, &id.to_le_bytes()),
+            false => self.lingers = true,
+        }
+    }
+
+    /// Tells what could not be forgotten at once and can be now.
+    pub(crate) fn forget_more(&mut self) {
+        while let Some(id) = shared::next_forgotten() {
+            self.out.send(Kind::Forgotten, 0, &id.to_le_bytes());
+        }
+        self.lingers = shared::any_lingers();
     }
 
     fn set_up(&mut self, body: &[u8]) {

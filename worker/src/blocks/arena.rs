@@ -24,7 +24,7 @@ pub(crate) struct Arena {
     kept: Option<Arc<Args>>,
 }
 
-/// The arguments of one item.
+/// The arguments of one item, or a shared value.
 #[derive(Debug)]
 pub(crate) struct Args {
     map: Arc<Mmap>,
@@ -56,18 +56,23 @@ impl Arena {
 
     /// The arguments at a place. Bytes decoded from them on this thread may stay there, until [`end`](Self::end).
     pub(crate) fn begin(&mut self, place: Place, page: &Page) -> Result<Arc<Args>, Unreadable> {
-        let end = place.offset.checked_add(place.len).ok_or(Unreadable::BadPlace)?;
-        let map = match &self.map {
-            Some(map) if end <= map.len() as u64 => map.clone(),
-            _ => self.map(end)?,
-        };
-        let args = Arc::new(Args { map, place });
+        let args = self.args(place)?;
         self.kept = self.kept.take().filter(|kept| !is_free(kept));
         if self.kept.is_none() {
             page.note_kept(None);
             bytes::set_host(Some(args.clone()));
         }
         Ok(args)
+    }
+
+    /// What lies at a place.
+    pub(crate) fn args(&mut self, place: Place) -> Result<Arc<Args>, Unreadable> {
+        let end = place.offset.checked_add(place.len).ok_or(Unreadable::BadPlace)?;
+        let map = match &self.map {
+            Some(map) if end <= map.len() as u64 => map.clone(),
+            _ => self.map(end)?,
+        };
+        Ok(Arc::new(Args { map, place }))
     }
 
     /// The job has run, and its result is not committed yet.
