@@ -63,6 +63,8 @@ impl Batch {
     }
 
     /// Adds an item: `encode` appends its arguments. On an error the batch is as before.
+    // Part of the loop over items, which is too long for the compiler to see that by itself.
+    #[inline(always)]
     pub(crate) fn push<E>(
         &mut self,
         blocks: Option<&dyn Blocks>,
@@ -86,6 +88,11 @@ impl Batch {
         }
         self.ends.push(self.bytes.len() as u32);
         Ok(())
+    }
+
+    /// Takes back what an item has left that did not come to its end.
+    pub(crate) fn truncate(&mut self) {
+        self.bytes.truncate(self.start(self.len()));
     }
 
     #[cold]

@@ -83,9 +83,14 @@ impl Inbox {
         self.assembler.extend(&bytes).is_ok()
     }
 
-    /// The next whole frame; its body stays where it is until the next [`fill`](Self::fill).
-    pub(crate) fn next(&mut self) -> Result<Option<(Header, Range<usize>)>, FrameError> {
-        self.assembler.next_range()
+    /// Takes whole frames until `take` says `false`; their bodies stay where they are until the next
+    /// [`fill`](Self::fill).
+    #[inline]
+    pub(crate) fn take_while(
+        &mut self,
+        take: impl FnMut(Header, Range<usize>) -> bool,
+    ) -> Result<(), FrameError> {
+        self.assembler.take_while(take)
     }
 
     #[inline]

@@ -77,23 +77,31 @@ impl Engine {
         let Some(ends) = io.ends[at].as_mut() else { return };
         let mut frames = std::mem::take(&mut io.frames);
         let fault = loop {
-            let (header, body) = match ends.inbox.next() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break None,
-                Err(error) => break Some(error.to_string()),
-            };
-            match header.kind {
-                Kind::Done | Kind::Placed | Kind::Fault => frames.push((header, body)),
-                Kind::Hello | Kind::Ready if frames.is_empty() => {
-                    self.greet(at, header.kind, ends.inbox.body(body));
+            let mut other = None;
+            let taken = ends.inbox.take_while(|header, body| {
+                let is_result = matches!(header.kind, Kind::Done | Kind::Placed | Kind::Fault);
+                if is_result {
+                    frames.push((header, body));
+                } else {
+                    other = Some((header.kind, body));
                 }
-                Kind::Forgotten => {
+                is_result
+            });
+            match (taken, other) {
+                (Err(error), _) => break Some(error.to_string()),
+                (Ok(()), None) => break None,
+                (Ok(()), Some((kind @ (Kind::Hello | Kind::Ready), body))) if frames.is_empty() => {
+                    self.greet(at, kind, ends.inbox.body(body));
+                }
+                (Ok(()), Some((Kind::Forgotten, body))) => {
                     let id = ends.inbox.body(body).try_into().ok().map(u64::from_le_bytes);
                     if !id.is_some_and(|id| self.with(|core, _| core.wires.forgotten(at, id))) {
                         break Some("it forgot what it was not told to forget".into());
                     }
                 }
-                kind => break Some(format!("a frame of kind {kind:?} came where none can")),
+                (Ok(()), Some((kind, _))) => {
+                    break Some(format!("a frame of kind {kind:?} came where none can"));
+                }
             }
         };
         let fault = if self.settle(ends, at, &frames) {

@@ -1,29 +1,28 @@
 //! One call of a job: the eight methods, and the options that they take.
 
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidestep_worker::Job;
 use sidestep_worker::blocks::Buffer;
-use sidestep_worker::codec::{CodecError, MAX_BODY};
+use sidestep_worker::codec::CodecError;
 use sidestep_worker::registry;
-use sidestep_worker::shared::collect;
-use sidestep_worker::wire::{Encoding, RunHeader};
+use sidestep_worker::wire::Encoding;
 
-use crate::engine::scheduler::{Load, Payload, TaskSpec, Terms};
-use crate::engine::{Args, Engine, Sink};
+use crate::engine::scheduler::{TaskSpec, Terms};
+use crate::engine::{Engine, Sink};
 use crate::error::{JobError, Place};
 
-use super::admission::admit;
 use super::decode::{Decoder, decode};
-use super::feed::{Feed, Full};
+use super::feed::{Feed, Filled, Full};
 use super::handle::Cell;
 use super::hook::{Function, Hook, Hooks, Judge};
 use super::imap::Imap;
 use super::many::Results;
 use super::stream::{Order, Stream};
+use super::submit::submit;
 use super::{JobHandle, MapHandle, Name, Pool};
 
 /// A job that is about to be called, with options of its own.
@@ -299,17 +298,18 @@ impl<'p, F> Call<'p, F> {
             return handle;
         };
         results.belongs_to(self.engine, feed.task);
-        for args in items {
-            match feed.add(|out| encode_args::<F, Args>(&args, out)) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err((index, id, error)) => {
+        let mut items = items.into_iter();
+        while feed.refused.is_empty() {
+            let next = || if results.is_ready() { None } else { items.next() };
+            match feed.fill(next, |args, out| F::encode_args(&args, out)) {
+                Filled::Whole => {}
+                Filled::NoMore => break,
+                Filled::Failed { index, id, error } => {
                     let place = Place { job: results.job().to_owned(), id, pid: None };
                     results.refuse(index as usize, place.encode(error));
                 }
-            }
-            if results.is_ready() {
-                break;
+                // The feed is dropped, which withdraws what has not started.
+                Filled::Panicked(panic) => resume_unwind(panic),
             }
         }
         let total = feed.finish();
@@ -347,7 +347,7 @@ impl<'p, F> Call<'p, F> {
         I: IntoIterator<Item = A>,
     {
         fn encode_one<F: Job<(A,)>, A>(item: A, out: &mut Buffer<'_>) -> Result<(), CodecError> {
-            encode_args::<F, (A,)>(&(item,), out)
+            F::encode_args(&(item,), out)
         }
         let input = items.into_iter();
         let (name, spec, hooks) = match self.target(true) {
@@ -357,64 +357,6 @@ impl<'p, F> Call<'p, F> {
         let results = Stream::new(name, Decoder::CODEC, hooks, order);
         Imap::new(self.engine, input, encode_one::<F, A>, results, spec)
     }
-}
-
-fn encode_args<F: Job<Args>, Args>(args: &Args, out: &mut Buffer<'_>) -> Result<(), CodecError> {
-    guarded(out, |out| F::encode_args(args, out))
-}
-
-/// Encodes with the types' own `Serialize`, which may panic. A run of this one item must fit into a frame.
-pub(super) fn guarded(
-    out: &mut Buffer<'_>,
-    encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
-) -> Result<(), CodecError> {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    let start = out.bytes.len();
-    let encoded = catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
-        let what = sidestep_worker::panics::message_of(panic);
-        Err(CodecError::Invalid(format!("serialising the arguments panicked: {what}")))
-    });
-    let size = out.len(start) + RunHeader::LEN + RunHeader::PIECE;
-    let outcome = match encoded {
-        Ok(()) if size > MAX_BODY => Err(CodecError::TooLarge { size }),
-        outcome => outcome,
-    };
-    if outcome.is_err() {
-        out.truncate(start);
-    }
-    outcome
-}
-
-/// Sends one job on its way; `encode` appends its arguments.
-pub(super) fn submit<R: Send + 'static>(
-    engine: &Arc<Engine>,
-    cell: Arc<Cell<R>>,
-    spec: TaskSpec,
-    encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
-) -> JobHandle<R> {
-    let weak = Arc::downgrade(engine);
-    let mut bytes = Vec::new();
-    let mut buffer = Buffer::new(&mut bytes, engine.blocks());
-    let tickets = match collect(engine.number(), || guarded(&mut buffer, encode), CodecError::Invalid) {
-        Ok(tickets) => tickets,
-        Err(error) => {
-            let id = engine.count_failed();
-            cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
-            return JobHandle { cell, engine: weak, task: None };
-        }
-    };
-    let block = buffer.finish(0);
-    let args = Args::one(bytes, block, tickets);
-    let grant = admit(engine, None, Load { jobs: 1, bytes: args.weight(1) }, None).unwrap_or_default();
-    let submitted = engine.submit(cell.clone(), spec, args, grant);
-    let task = submitted.map(|(task, id)| {
-        cell.id.store(id, Ordering::Relaxed);
-        task
-    });
-    if task.is_none() {
-        cell.refuse(0, engine.refusal());
-    }
-    JobHandle { cell, engine: weak, task }
 }
 
 impl<F> std::fmt::Debug for Call<'_, F> {

@@ -1,17 +1,21 @@
 //! Brings the items of one task to the engine, many at a time.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
-use sidestep_worker::shared::collect;
+use sidestep_worker::shared::{self, collect};
 
 use crate::engine::scheduler::{Grant, Load, TaskKey, TaskSpec};
 use crate::engine::{Batch, Engine, Sink};
 
 use super::admission::admit;
+use super::submit::{fitting, panicked};
 
 /// A batch is handed over when it has this many bytes,
 const BYTES: usize = 64 << 10;
@@ -25,6 +29,18 @@ pub(super) enum Full {
     Waits,
     /// It stays here, and the caller adds no more: see [`Feed::is_full`].
     Stays,
+}
+
+/// How far [`Feed::fill`] has come.
+pub(super) enum Filled {
+    /// The batch was whole. It was handed over, if there was room.
+    Whole,
+    /// There are no more items.
+    NoMore,
+    /// The last item could not be encoded.
+    Failed { index: u64, id: u64, error: CodecError },
+    /// Whoever was asked for the next item has panicked.
+    Panicked(Box<dyn Any + Send>),
 }
 
 /// The input side of a task of many items. Dropped before [`finish`](Self::finish), it withdraws the task: that is
@@ -45,6 +61,8 @@ pub(super) struct Feed {
     pub(super) first_id: Option<u64>,
     /// Items that the engine has not taken: the task was withdrawn or the pool has ended.
     pub(super) refused: Vec<Range<u64>>,
+    /// Bytes of the batches before this one.
+    handed_over: u64,
     finished: bool,
 }
 
@@ -71,41 +89,85 @@ impl Feed {
             bytes: piece.bytes.min(BYTES),
             first_id: None,
             refused: Vec::new(),
+            handed_over: 0,
             finished: false,
         })
     }
 
-    /// Adds an item. `Ok(false)` if no more are wanted; an error gives the item's index, its id and what was wrong.
-    pub(super) fn add(
+    /// Adds what `next` gives, until the batch is whole: then it is handed over.
+    pub(super) fn fill<T>(
         &mut self,
-        encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
-    ) -> Result<bool, (u64, u64, CodecError)> {
-        let mut tickets = Vec::new();
-        let engine = &self.engine;
-        let pushed = self.batch.push(engine.blocks(), |out| {
-            tickets = collect(engine.number(), || encode(out), CodecError::Invalid)?;
-            Ok(())
-        });
-        if let Err(error) = pushed {
-            // A batch has no gaps, so it ends before this one, be there room or not.
-            self.push(Grant::default());
-            let index = self.start;
-            self.start += 1;
-            return Err((index, self.engine.count_failed(), error));
+        mut next: impl FnMut() -> Option<T>,
+        encode: impl Fn(T, &mut Buffer<'_>) -> Result<(), CodecError>,
+    ) -> Filled {
+        let is_encoding = Cell::new(false);
+        let next = || {
+            is_encoding.set(false);
+            let item = next();
+            is_encoding.set(true);
+            item
+        };
+        // Caught once for all of them: both may panic, and the one is not the other's fault.
+        match catch_unwind(AssertUnwindSafe(|| self.add(next, encode))) {
+            Ok(Ok(true)) => {
+                self.hand_over();
+                self.items = (self.items * 2).min(self.most_items);
+                Filled::Whole
+            }
+            Ok(Ok(false)) => Filled::NoMore,
+            Ok(Err(error)) => self.failed(error),
+            Err(panic) if is_encoding.get() => {
+                self.batch.truncate();
+                self.failed(panicked(panic))
+            }
+            Err(panic) => Filled::Panicked(panic),
         }
-        if !tickets.is_empty() {
-            self.batch.name(tickets);
+    }
+
+    /// Whether the batch is whole; otherwise there are no more items.
+    fn add<T>(
+        &mut self,
+        mut next: impl FnMut() -> Option<T>,
+        encode: impl Fn(T, &mut Buffer<'_>) -> Result<(), CodecError>,
+    ) -> Result<bool, CodecError> {
+        let (blocks, pool) = (self.engine.blocks(), self.engine.number());
+        let batch = &mut self.batch;
+        while batch.len() < self.items && batch.bytes() < self.bytes {
+            let Some(item) = next() else { return Ok(false) };
+            let mut tickets = Vec::new();
+            batch.push(blocks, |out| {
+                if shared::is_in_use() {
+                    let encode = || slowly(item, out, &encode);
+                    tickets = collect(pool, encode, CodecError::Invalid)?;
+                    Ok(())
+                } else {
+                    fitting(out, |out| encode(item, out))
+                }
+            })?;
+            if !tickets.is_empty() {
+                batch.name(tickets);
+            }
         }
-        if self.is_full() {
-            self.hand_over();
-            self.items = (self.items * 2).min(self.most_items);
-        }
-        Ok(self.refused.is_empty())
+        Ok(true)
+    }
+
+    #[cold]
+    fn failed(&mut self, error: CodecError) -> Filled {
+        // A batch has no gaps, so it ends before this one, be there room or not.
+        self.push(Grant::default());
+        let index = self.start;
+        self.start += 1;
+        Filled::Failed { index, id: self.engine.count_failed(), error }
     }
 
     /// Whether the batch is whole.
     pub(super) fn is_full(&self) -> bool {
         self.batch.len() >= self.items || self.batch.bytes() >= self.bytes
+    }
+
+    /// Bytes of all items so far.
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.handed_over + self.batch.bytes() as u64
     }
 
     /// Items that the engine does not have yet.
@@ -149,6 +211,7 @@ impl Feed {
         let next = Batch::like(&self.batch);
         let batch = std::mem::replace(&mut self.batch, next);
         let count = batch.len();
+        self.handed_over += batch.bytes() as u64;
         match self.engine.push(self.task, self.start, count, batch.into_args(), grant) {
             Some(id) => {
                 self.first_id.get_or_insert(id);
@@ -165,6 +228,16 @@ impl Feed {
         self.engine.finish_input(self.task);
         self.start
     }
+}
+
+/// [`fitting`], not compiled into the loop over items.
+#[cold]
+fn slowly<T>(
+    item: T,
+    out: &mut Buffer<'_>,
+    encode: &impl Fn(T, &mut Buffer<'_>) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    fitting(out, |out| encode(item, out))
 }
 
 impl Drop for Feed {

@@ -17,6 +17,7 @@ mod raw;
 mod share;
 mod stats;
 mod stream;
+mod submit;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -11,10 +11,10 @@ use sidestep_worker::wire::{Encoding, JobInfo};
 use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
-use super::call::submit;
 use super::decode::decode;
 use super::handle::Cell;
 use super::hook::Hooks;
+use super::submit::submit;
 use super::{JobHandle, Name, Pool};
 
 impl Pool {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 #[cfg(feature = "cli")]
 use std::sync::Weak;
@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::CodecError;
+use sidestep_worker::wire::RunHeader;
 
 use crate::engine::scheduler::TaskSpec;
 use crate::engine::{Captured, Engine};
 use crate::error::{JobError, Place};
 
-use super::feed::{Feed, Full};
+use super::feed::{Feed, Filled, Full};
 use super::stream::{Backlog, Stream};
 
 /// Items that are pulled ahead for each worker until there is a result: it may turn out to be large.
@@ -30,6 +31,10 @@ const AHEAD_BYTES: u64 = 64 << 10;
 const RESULT_BYTES: u64 = 4 << 20;
 /// but this many items in any case, so that nobody waits for input.
 const LEAST_AHEAD: u64 = 2;
+/// Items are pulled one by one if their arguments or their results take more than this; else it is not looked before each
+/// whether there is room, but before so many.
+const SMALL: u64 = 256;
+const SEVERAL: u64 = 32;
 
 /// Where items come from.
 pub(crate) trait Source {
@@ -67,8 +72,6 @@ pub(super) struct Puller<'p, S: Source, R> {
     /// Items pulled, and results given.
     pub(super) pulled: u64,
     pub(super) given: u64,
-    /// Bytes of all arguments so far.
-    bytes: u64,
     /// Items to be pulled ahead of the results.
     window: u64,
 }
@@ -137,7 +140,6 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
             job,
             pulled,
             given: 0,
-            bytes: 0,
             window: 0,
         }
     }
@@ -231,7 +233,19 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         let wanted = AHEAD.checked_div(pace).unwrap_or(0).max(FIRST_AHEAD) * workers;
         self.window = wanted.min((self.window * 2).max(least));
         let results = self.results.backlog();
-        while self.pulled - self.given < self.window && self.has_room(workers, results) && self.pull_one() {}
+        let is_small = self.bytes_each() <= SMALL && (1..=SMALL).contains(&results.average);
+        while self.pulled - self.given < self.window {
+            if !self.has_room(workers, results) {
+                if is_small {
+                    // Not to be asked again before each of many.
+                    self.window = self.pulled - self.given;
+                }
+                break;
+            }
+            if !self.pull_some(is_small) {
+                break;
+            }
+        }
         self.hand_over();
     }
 
@@ -250,51 +264,50 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     /// Whether the arguments under way and their results, by their average size, leave room for one more.
     fn has_room(&self, workers: u64, results: Backlog) -> bool {
         let under_way = self.pulled - self.given;
-        let average = self.bytes / self.pulled.max(1);
-        let fits = under_way * average < AHEAD_BYTES * workers && results.expected(under_way) < RESULT_BYTES;
+        let average = if under_way == 0 { 0 } else { self.bytes_each() };
+        let fits = under_way.saturating_mul(average) < AHEAD_BYTES * workers
+            && results.expected(under_way) < RESULT_BYTES;
         let is_full = self.feed.as_ref().is_none_or(Feed::is_full);
         (fits || under_way < LEAST_AHEAD * workers) && !is_full
     }
 
-    /// Pulls one item; `false` if there is none now.
-    fn pull_one(&mut self) -> bool {
-        let Input::Open(source) = &mut self.input else { return false };
-        match catch_unwind(AssertUnwindSafe(|| source.pull())) {
-            Ok(Pulled::Item(item)) => self.push(item),
-            Ok(Pulled::Later) => {
-                self.input.wait();
-                false
+    /// Pulls some items; `false` if there is none now, or no more are wanted.
+    fn pull_some(&mut self, is_small: bool) -> bool {
+        let mut left = if is_small { SEVERAL.min(self.window - (self.pulled - self.given)) } else { 1 };
+        let (Input::Open(source), Some(feed)) = (&mut self.input, &mut self.feed) else { return false };
+        let (mut last, pulled) = (None, &mut self.pulled);
+        let next = || {
+            left = left.checked_sub(1)?;
+            match source.pull() {
+                Pulled::Item(item) => {
+                    *pulled += 1;
+                    Some(item)
+                }
+                other => {
+                    last = Some(other);
+                    None
+                }
             }
-            Ok(Pulled::End) => {
-                self.input = Input::Ended;
-                false
-            }
-            Err(panic) => {
-                self.input = Input::Panicked(panic);
-                false
-            }
-        }
-    }
-
-    /// `false` if no more are wanted.
-    fn push(&mut self, item: S::Item) -> bool {
-        let Some(feed) = &mut self.feed else { return false };
-        self.pulled += 1;
-        let (encode, bytes) = (self.encode, &mut self.bytes);
-        let added = feed.add(|out| {
-            let start = out.bytes.len();
-            encode(item, out)?;
-            *bytes += out.len(start) as u64;
-            Ok(())
-        });
-        match added {
-            Ok(wanted) => wanted,
-            Err((index, id, error)) => {
+        };
+        match (feed.fill(next, self.encode), last) {
+            (Filled::Whole, _) => return feed.refused.is_empty(),
+            (Filled::NoMore, None | Some(Pulled::Item(_))) => return true,
+            (Filled::NoMore, Some(Pulled::Later)) => self.input.wait(),
+            (Filled::NoMore, Some(Pulled::End)) => self.input = Input::Ended,
+            (Filled::Panicked(panic), _) => self.input = Input::Panicked(panic),
+            (Filled::Failed { index, id, error }, _) => {
                 let place = Place { job: self.results.job.to_string(), id, pid: None };
                 self.results.refuse(index, place.encode(error));
-                true
+                return true;
             }
         }
+        false
+    }
+
+    /// What the arguments of an item take, so far.
+    fn bytes_each(&self) -> u64 {
+        let bytes = self.feed.as_ref().map_or(0, Feed::total_bytes);
+        bytes.checked_div(self.pulled).map_or(u64::MAX, |bytes| bytes.saturating_sub(RunHeader::PIECE as u64))
     }
 
     /// All is handed over. What was pulled and not taken fails.

@@ -10,7 +10,7 @@ use sidestep_worker::shared::collect;
 use crate::error::{JobError, Place};
 
 use super::Pool;
-use super::call::guarded;
+use super::submit::guarded;
 
 impl Pool {
     /// Shares a value with all workers, those too that start later: it is encoded once, now, and each worker that needs

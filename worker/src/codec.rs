@@ -71,6 +71,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 }
 
 /// The same into a buffer, which holds no large value yet.
+#[inline]
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Buffer<'_>) -> Result<(), CodecError> {
     let start = out.bytes.len();
     let mut writer = Bounded { small: out.bytes, large: &mut out.large, start, size: 0 };
@@ -86,6 +87,7 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Buffer<'_>) -> Re
 }
 
 /// Decodes a value that takes exactly all of `bytes`.
+#[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > MAX_BODY {
         return Err(CodecError::TooLarge { size: bytes.len() });

@@ -51,12 +51,21 @@ pub enum Kind {
 impl Kind {
     #[inline]
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::*;
-        [Done, Run, Placed, Fault, Setup, Bye, Share, Forget, Hello, Ready, Forgotten]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        KINDS[usize::from(byte)]
     }
 }
+
+/// The kinds by their bytes.
+static KINDS: [Option<Kind>; 256] = {
+    use Kind::*;
+    let all = [Setup, Run, Bye, Share, Forget, Hello, Ready, Done, Fault, Placed, Forgotten];
+    let (mut kinds, mut at) = ([None; 256], 0);
+    while at < all.len() {
+        kinds[all[at] as usize] = Some(all[at]);
+        at += 1;
+    }
+    kinds
+};
 
 /// A stream that is no sequence of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +244,27 @@ impl Assembler {
         self.start += whole;
         self.number += 1;
         Ok(Some((header, body)))
+    }
+
+    /// Takes whole frames, with the places of their bodies as in [`next_range`](Self::next_range), until `take` says
+    /// `false` or there are no more.
+    #[inline]
+    pub fn take_while(
+        &mut self,
+        mut take: impl FnMut(Header, Range<usize>) -> bool,
+    ) -> Result<(), FrameError> {
+        while let Some(header) = self.header()? {
+            let body = self.start + HEADER..self.start + HEADER + header.len as usize;
+            if body.end > self.end {
+                break;
+            }
+            self.start = body.end;
+            self.number += 1;
+            if !take(header, body) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The body at a place that [`next_range`](Self::next_range) gave.

@@ -108,25 +108,34 @@ thread_local! {
     static NAMED: RefCell<Vec<Arc<dyn Ticket>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether [`collect`] may find anything.
+#[inline]
+pub fn is_in_use() -> bool {
+    IN_USE.load(Ordering::Relaxed)
+}
+
 /// Encodes something with `encode`; gives what it names of the values that are shared with that pool.
 pub fn collect<E>(
     pool: u64,
     encode: impl FnOnce() -> Result<(), E>,
     wrong: impl FnOnce(String) -> E,
 ) -> Result<Vec<Arc<dyn Ticket>>, E> {
-    if !IN_USE.load(Ordering::Relaxed) {
+    if !is_in_use() {
         return encode().map(|()| Vec::new());
     }
-    let take = || NAMED.try_with(|named| std::mem::take(&mut *named.borrow_mut())).unwrap_or_default();
     // What was serialised for another purpose is nobody's.
-    drop(take());
+    drop(take_named());
     let encoded = encode();
-    let named = take();
+    let named = take_named();
     encoded?;
     if named.iter().any(|ticket| ticket.pool() != pool) {
         return Err(wrong("it holds a value that is shared with another pool".into()));
     }
     Ok(named)
+}
+
+fn take_named() -> Vec<Arc<dyn Ticket>> {
+    NAMED.try_with(|named| std::mem::take(&mut *named.borrow_mut())).unwrap_or_default()
 }
 
 // ---- the worker's side ----
