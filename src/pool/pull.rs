@@ -152,12 +152,12 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     /// The next result, and the place of its item in the input.
     pub(super) fn advance(&mut self, deadline: Option<Instant>) -> Option<(u64, Result<R, JobError>)> {
         loop {
-            if !self.is_settled() {
-                self.pull();
-            }
             if let Some((index, result)) = self.taken.pop_front() {
                 self.given += 1;
                 return Some((index, result.map_err(|error| *error)));
+            }
+            if !self.is_settled() {
+                self.pull();
             }
             if let Some(feed) = self.held_up() {
                 if !feed.hand_over_by(deadline) {
