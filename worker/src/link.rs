@@ -103,6 +103,7 @@ impl Link {
 
     /// User code has run: a copy that it has made with fork(), and that has come back from the job, must not speak
     /// for the worker. Asks no system call, so that it can be done for each item.
+    #[inline]
     pub(crate) fn check_fork(&self) {
         if FORKED.load(Ordering::Relaxed) {
             exit_now(EXIT_PROTOCOL);
@@ -139,6 +140,7 @@ impl Link {
     }
 
     /// Has the watcher look after results that wait.
+    #[inline]
     pub(crate) fn arm(&self) {
         if !self.armed.load(Ordering::Relaxed)
             && !self.armed.swap(true, Ordering::AcqRel)
@@ -268,6 +270,7 @@ impl Out {
     }
 
     /// Commits one frame: from here on it counts, whatever happens to this process.
+    #[inline]
     pub(crate) fn send(&mut self, kind: Kind, aux: u8, body: &[u8]) {
         let header = Header { len: body.len() as u32, kind, aux }.to_bytes(self.number);
         self.number += 1;

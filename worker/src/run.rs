@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::blocks::arena::{self, Unreadable};
-use crate::blocks::{Block, Blocks, Buffer};
+use crate::blocks::{Block, Blocks, Buffer, LARGE};
 use crate::bytes::Host;
 use crate::codec::{self, MAX_BODY};
 use crate::context::{self, Context};
@@ -38,7 +38,16 @@ impl Server {
         context::begin_run(Context { id: header.first_id, attempt: header.attempt, slot: self.slot });
         let table = self.table;
         let args = Args::Here(&[]);
-        let mut items = Items { server: self, header, rest, args, claimed: 0..0, count: 0, pace_code: 0 };
+        let mut items = Items {
+            server: self,
+            header,
+            rest,
+            args,
+            claimed: 0..0,
+            count: 0,
+            is_plain: false,
+            pace_code: 0,
+        };
         while items.claim() {
             table.run(header.job, &mut items);
             items.pause();
@@ -82,6 +91,8 @@ pub(crate) struct Items<'a> {
     claimed: Range<u32>,
     /// How many they were.
     count: u32,
+    /// They are several, and nothing is to be noted of each but that it runs.
+    is_plain: bool,
     /// The code of what one item takes of late: told of each of several, which are not timed one by one.
     pace_code: u8,
 }
@@ -98,6 +109,7 @@ impl<'a> Items<'a> {
             let block = if result.is_large(0) { result.finish(0) } else { None };
             // Nothing long is moved for the many that are well.
             match outcome {
+                Ok(()) if self.is_plain && block.is_none() => self.done_plainly(),
                 Ok(()) => self.done(None, block),
                 Err(fault) => self.done(Some(Box::new(fault)), None),
             }
@@ -114,6 +126,7 @@ impl<'a> Items<'a> {
         }
         self.claimed = claimed;
         self.count = self.claimed.len() as u32;
+        self.is_plain = self.is_batch() && !self.header.watched && self.server.marks.is_none();
         self.server.begin = Instant::now();
         self.pace_code = duration_code(pace);
         link.in_batch.store(self.is_batch(), Ordering::Release);
@@ -132,6 +145,10 @@ impl<'a> Items<'a> {
             link.in_batch.store(false, Ordering::Release);
             self.server.end = Instant::now();
         }
+        if self.server.result.capacity() > KEEP {
+            self.server.result = Vec::new();
+        }
+        context::set(None);
         let took = self.took() / u64::from(self.count);
         self.server.note_pace(self.header.job, took);
         flush_standard_output();
@@ -148,7 +165,24 @@ impl<'a> Items<'a> {
     }
 
     /// Takes the next item's arguments, if there is one; it counts as begun.
+    #[inline]
     fn next(&mut self) -> bool {
+        if self.is_plain
+            && !self.claimed.is_empty()
+            && let Some(args) = take_piece(&mut self.rest)
+        {
+            let item = self.claimed.start;
+            self.claimed.start += 1;
+            self.args = Args::Here(args);
+            self.server.link.page.note_current(self.header.run, item);
+            context::set(Some(item));
+            self.server.result.clear();
+            return true;
+        }
+        self.next_of_any()
+    }
+
+    fn next_of_any(&mut self) -> bool {
         while let Some(item) = self.claimed.next() {
             let taken = match take_piece(&mut self.rest) {
                 Some(args) => {
@@ -200,9 +234,6 @@ impl<'a> Items<'a> {
         if let Some(marks) = &self.server.marks {
             marks.begin(self.header.first_id + u64::from(item));
         }
-        if self.server.result.capacity() > KEEP {
-            self.server.result = Vec::new();
-        }
         self.server.result.clear();
     }
 
@@ -217,6 +248,19 @@ impl<'a> Items<'a> {
         while !page.begin_watched(run, item, cpu_before) {
             std::thread::sleep(HALTED);
         }
+    }
+
+    /// The item has run: commits its result, one of many.
+    #[inline]
+    fn done_plainly(&mut self) {
+        let Server { link, out, result, .. } = &mut *self.server;
+        if result.len() > LARGE || matches!(self.args, Args::Placed(_)) {
+            return self.done(None, None);
+        }
+        link.check_fork();
+        out.send(Kind::Done, self.pace_code, result);
+        // The next item may take longer than was thought.
+        link.arm();
     }
 
     /// The item has run: commits its result. A lone item's duration is its own, one of many has their average.

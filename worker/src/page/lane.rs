@@ -104,6 +104,7 @@ impl Filled {
     }
 
     /// Puts the parts of a frame into the lane, and has them count together. `false` if the lane has no room for them.
+    #[inline]
     pub fn put<const N: usize>(&mut self, lane: Lane<'_>, parts: [&[u8]; N]) -> bool {
         let count: usize = parts.iter().map(|part| part.len()).sum();
         if self.used + count > lane.len() {
@@ -173,12 +174,18 @@ impl<'a> Lane<'a> {
 
     // ---- the writer ----
 
+    #[inline]
     fn fill(self, at: usize, bytes: &[u8]) {
         let room = &self.bytes()[at..at + bytes.len()];
+        let room = room.as_ptr().cast::<u8>().cast_mut();
         // SAFETY: `room` has exactly `bytes.len()` bytes and cannot overlap a slice of the writer's own. The writer alone
         // writes here; the reader believes only copies that nothing was written into meanwhile.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr().cast::<u8>().cast_mut(), bytes.len());
+            match <[u8; 8]>::try_from(bytes) {
+                // Headers and numbers: no call for so little.
+                Ok(eight) => room.cast::<[u8; 8]>().write(eight),
+                Err(_) => room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+            }
         }
     }
 
