@@ -14,13 +14,8 @@ use super::scheduler::Payload;
 pub(crate) enum Args {
     /// One item's.
     One(Box<[u8]>),
-    /// One item's that lie in a block.
-    Placed {
-        /// Where.
-        place: Place,
-        /// Given back with the arguments.
-        _block: Box<dyn Block>,
-    },
+    /// One item's that lie in a block. Few do, so they do not make all others longer.
+    Placed(Box<Placed>),
     /// Some of a batch's.
     Part {
         /// The batch, shared by all lots that were cut from it.
@@ -48,10 +43,11 @@ pub(crate) struct Batch {
 
 /// An item's arguments, which lie in a block.
 #[derive(Debug)]
-struct Placed {
+pub(crate) struct Placed {
+    /// Its place in the batch.
     item: u32,
-    bytes: usize,
-    /// Given back with the batch.
+    place: Place,
+    /// Given back with the arguments.
     _block: Box<dyn Block>,
 }
 
@@ -100,14 +96,17 @@ impl Batch {
         self.bytes.truncate(start);
         let place = block.seal();
         push_place(&mut self.bytes, place);
-        let bytes = place.len as usize;
-        self.placed.push(Placed { item: self.len(), bytes, _block: block });
-        self.placed_bytes += bytes;
+        self.placed.push(Placed { item: self.len(), place, _block: block });
+        self.placed_bytes += place.len as usize;
     }
 
     /// Bytes in blocks of the items in a range.
     fn placed(&self, items: Range<u32>) -> usize {
-        self.placed.iter().filter(|placed| items.contains(&placed.item)).map(|placed| placed.bytes).sum()
+        self.placed
+            .iter()
+            .filter(|placed| items.contains(&placed.item))
+            .map(|placed| placed.place.len as usize)
+            .sum()
     }
 
     /// Notes what the items name of the values that are shared.
@@ -163,7 +162,7 @@ impl Args {
             None => Args::One(bytes.into()),
             Some(mut block) => {
                 let place = block.seal();
-                Args::Placed { place, _block: block }
+                Args::Placed(Box::new(Placed { item: 0, place, _block: block }))
             }
         }
     }
@@ -182,7 +181,7 @@ impl Args {
     /// The shared values that they name.
     pub(crate) fn tickets(&self) -> &[Arc<dyn Ticket>] {
         match self {
-            Args::One(_) | Args::Placed { .. } => &[],
+            Args::One(_) | Args::Placed(_) => &[],
             Args::Part { batch, .. } => &batch.tickets,
         }
     }
@@ -191,7 +190,7 @@ impl Args {
     pub(crate) fn wire_len(&self, count: u32) -> usize {
         match self {
             Args::One(args) => RunHeader::PIECE + args.len(),
-            Args::Placed { .. } => PLACED_PIECE,
+            Args::Placed(_) => PLACED_PIECE,
             Args::Part { batch, from, .. } => batch.start(from + count) - batch.start(*from),
         }
     }
@@ -204,7 +203,7 @@ impl Args {
     pub(crate) fn write(&self, count: u32, out: &mut Vec<u8>) {
         match self {
             Args::One(args) => push_piece(out, args),
-            Args::Placed { place, .. } => push_place(out, *place),
+            Args::Placed(placed) => push_place(out, placed.place),
             Args::Part { batch, from, .. } => {
                 out.extend_from_slice(&batch.bytes[batch.start(*from)..batch.start(from + count)]);
             }
@@ -212,12 +211,14 @@ impl Args {
     }
 }
 
+const _: () = assert!(size_of::<Args>() <= 24, "each job that waits has one");
+
 impl Payload for Args {
     fn split_off(&mut self, at: u32) -> Args {
         match self {
             // A lot of one item is cut before it or behind it; what is left of it has no items.
-            Args::One(_) | Args::Placed { .. } if at == 0 => self.take(),
-            Args::One(_) | Args::Placed { .. } => Args::One(Box::default()),
+            Args::One(_) | Args::Placed(_) if at == 0 => self.take(),
+            Args::One(_) | Args::Placed(_) => Args::One(Box::default()),
             Args::Part { batch, from, count } => {
                 let rest = Args::Part { batch: batch.clone(), from: *from + at, count: *count - at };
                 *count = at;
@@ -228,7 +229,7 @@ impl Payload for Args {
 
     fn part(&mut self, at: u32, count: u32) -> Args {
         match self {
-            Args::One(_) | Args::Placed { .. } => self.take(),
+            Args::One(_) | Args::Placed(_) => self.take(),
             Args::Part { batch, from, .. } => Args::Part { batch: batch.clone(), from: *from + at, count },
         }
     }
@@ -236,7 +237,7 @@ impl Payload for Args {
     fn weight(&self, count: u32) -> usize {
         let placed = match self {
             Args::One(_) => 0,
-            Args::Placed { place, .. } => place.len as usize,
+            Args::Placed(placed) => placed.place.len as usize,
             Args::Part { batch, .. } if batch.placed.is_empty() => 0,
             Args::Part { batch, from, .. } => batch.placed(*from..*from + count),
         };
