@@ -6,7 +6,7 @@ use sidestep_worker::page::{MAX_RUN, SLOTS};
 use sidestep_worker::wire::RunHeader;
 
 use super::sizing::{self, AHEAD_BYTES};
-use super::slot::{Run, State};
+use super::slot::{Run, Slot, State};
 use super::{Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
@@ -146,6 +146,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let Terms { limit, retries } = task.spec.terms;
         let again = lot.tried.attempts < retries;
         self.watching |= limit.is_some();
+        self.limits_time |= limit.is_some();
         slot.add(Run { number: header.run, lot, answered: 0, pace, bytes, sent: now, limit, again });
         self.begin_measuring(at, now);
         let slot = &mut self.slots[at];
@@ -208,14 +209,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// How long nothing needs to be looked at; `None` if only an event can change anything.
     pub(crate) fn next_look(&mut self, now: Instant, effects: &impl Effects<P, S>) -> Option<Duration> {
         let expiry = self.next_expiry().map(|expiry| expiry.saturating_duration_since(now));
-        let pause = self
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.state {
-                State::Pausing(until) => Some(until.saturating_duration_since(now)),
-                _ => None,
-            })
-            .min();
+        let pause = self.next_start().map(|start| start.saturating_duration_since(now));
         let jammed = self.jams > 0 && self.queued > 0;
         let look = if jammed || self.is_uneven(effects) {
             Some(LEVEL_EVERY)
@@ -227,6 +221,20 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         times.into_iter().flatten().min()
     }
 
+    /// When the next start is tried that has failed before.
+    fn next_start(&mut self) -> Option<Instant> {
+        if !self.pauses {
+            return None;
+        }
+        let starts = self.slots.iter().filter_map(|slot| match slot.state {
+            State::Pausing(until) => Some(until),
+            _ => None,
+        });
+        let next = starts.min();
+        self.pauses = next.is_some();
+        next
+    }
+
     /// Whether one worker has more than one item while another has none.
     pub(crate) fn is_uneven(&mut self, effects: &impl Effects<P, S>) -> bool {
         !self.crowded.is_empty() && self.has_idle(effects)
@@ -234,11 +242,14 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Whether anything is expected of a worker.
     fn is_under_way(&self) -> bool {
-        self.slots.iter().any(|slot| match slot.state {
+        let is_under_way = |slot: &Slot<P>| match slot.state {
             State::Starting | State::Leaving => true,
             State::Ready => !slot.flight.is_empty(),
             State::Vacant | State::Spawning | State::Pausing(_) => false,
-        })
+        };
+        // One of those that could take more is at work most of the time: then not all have to be looked at.
+        self.roomy.back().is_some_and(|at| is_under_way(&self.slots[*at]))
+            || self.slots.iter().any(is_under_way)
     }
 
     /// Time has passed: tries failed starts again, replaces workers, levels, and names workers that ought to have claimed something.

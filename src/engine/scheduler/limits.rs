@@ -196,6 +196,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// How long it takes at least until an item can be overdue.
     pub(super) fn next_limit(&self, effects: &impl Effects<P, S>) -> Option<Duration> {
+        if !self.limits_time {
+            return None;
+        }
         let busy = self.slots.iter().enumerate().filter(|(_, slot)| slot.doom.is_none());
         busy.filter_map(|(at, slot)| {
             // Whatever begins from now on.

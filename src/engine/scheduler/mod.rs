@@ -285,6 +285,10 @@ pub(crate) struct Scheduler<P, S> {
     backoff: Backoff,
     /// Runs with a limit were sent since somebody last asked.
     watching: bool,
+    /// Something with a limit of time was ever sent: without that nobody looks for such.
+    limits_time: bool,
+    /// A slot may be pausing.
+    pauses: bool,
     /// What any item may use.
     limits: Limits,
     /// When workers are to be measured next; never while nothing runs.
@@ -330,6 +334,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             delayed: Delayed::default(),
             backoff,
             watching: false,
+            limits_time: false,
+            pauses: false,
             limits,
             next_measure: None,
             feeding: 0,

@@ -122,6 +122,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             let pause = FIRST_PAUSE.saturating_mul(1 << (self.failed_starts - 1).min(10)).min(LONGEST_PAUSE);
             if self.wants(at) {
                 self.slots[at].set(State::Pausing(now + pause), now);
+                self.pauses = true;
             }
             self.early_deaths += u32::from(how != Down::NotSpawned);
             if how != Down::NotSpawned && self.early_deaths >= STORM {
