@@ -6,6 +6,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::fence;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -71,6 +73,13 @@ pub fn hosted<T>(host: Arc<dyn Host>, work: impl FnOnce(&[u8]) -> T) -> T {
     }
     let _back = Back(set_host(Some(host.clone())));
     work(host.bytes())
+}
+
+/// Whether nobody else has this host any more. What others did with it has happened before this says so.
+pub(crate) fn is_last<T: ?Sized>(host: &Arc<T>) -> bool {
+    let is_last = Arc::strong_count(host) == 1;
+    fence(Acquire);
+    is_last
 }
 
 impl Bytes {

@@ -18,7 +18,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::blocks::Place;
-use crate::bytes::{Host, hosted};
+use crate::bytes::{Host, hosted, is_last};
 use crate::codec;
 
 /// A value that all workers of a pool can read, for jobs that take it as an argument.
@@ -234,7 +234,7 @@ pub(crate) fn forget(id: u64) -> bool {
     // A `Drop` of the user's, which may panic.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.value)));
     let Ok(source) = entry.source else { return true };
-    let is_free = is_free(&source);
+    let is_free = is_last(&source);
     if !is_free {
         store().lingering.push((id, source));
     }
@@ -244,20 +244,13 @@ pub(crate) fn forget(id: u64) -> bool {
 /// One of those that could not be forgotten at once and that nobody has any more.
 pub(crate) fn next_forgotten() -> Option<u64> {
     let mut store = store();
-    let at = store.lingering.iter().position(|(_, source)| is_free(source))?;
+    let at = store.lingering.iter().position(|(_, source)| is_last(source))?;
     Some(store.lingering.swap_remove(at).0)
 }
 
 /// Whether there are such.
 pub(crate) fn any_lingers() -> bool {
     !store().lingering.is_empty()
-}
-
-/// Whether nobody else has it; what others did with it has happened before this says so.
-fn is_free(source: &Arc<dyn Host>) -> bool {
-    let is_free = Arc::strong_count(source) == 1;
-    std::sync::atomic::fence(Ordering::Acquire);
-    is_free
 }
 
 #[cfg(test)]

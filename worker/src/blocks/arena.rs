@@ -11,7 +11,7 @@ use std::sync::Arc;
 use memmap2::{Mmap, MmapOptions};
 
 use super::Place;
-use crate::bytes::{self, Host};
+use crate::bytes::{self, Host, is_last};
 use crate::own::Own;
 use crate::page::Page;
 
@@ -57,7 +57,7 @@ impl Arena {
     /// The arguments at a place. Bytes decoded from them on this thread may stay there, until [`end`](Self::end).
     pub(crate) fn begin(&mut self, place: Place, page: &Page) -> Result<Arc<Args>, Unreadable> {
         let args = self.args(place)?;
-        self.kept = self.kept.take().filter(|kept| !is_free(kept));
+        self.kept = self.kept.take().filter(|kept| !is_last(kept));
         if self.kept.is_none() {
             page.note_kept(None);
             bytes::set_host(Some(args.clone()));
@@ -78,8 +78,7 @@ impl Arena {
     /// The job has run, and its result is not committed yet.
     pub(crate) fn end(&mut self, args: Arc<Args>, page: &Page) {
         bytes::set_host(None);
-        let mut args = args;
-        if Arc::get_mut(&mut args).is_none() {
+        if !is_last(&args) {
             page.note_kept(Some(args.place.offset));
             self.kept = Some(args);
         }
@@ -100,13 +99,5 @@ impl Arena {
         let map = Arc::new(map);
         self.map = Some(map.clone());
         Ok(map)
-    }
-}
-
-/// Whether nobody else has it any more; what others did with it has happened before this says so.
-fn is_free(kept: &Arc<Args>) -> bool {
-    Arc::strong_count(kept) == 1 && {
-        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-        true
     }
 }
