@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{Gate, alone, eventually, finish, limited, pass};
+use common::{Gate, eventually, finish, limited, pass};
 use serde::{Deserialize, Deserializer, Serialize};
 use sidestep::{Bytes, JobError, Pool, Shared};
 
@@ -201,7 +201,7 @@ fn what_a_job_has_kept_does_not_change() {
 #[test]
 #[cfg(all(target_os = "linux", not(sidestep_portable)))]
 fn one_after_the_other_takes_the_memory_of_one() {
-    alone("one_after_the_other_alone");
+    common::alone("one_after_the_other_alone");
 }
 
 #[test]
