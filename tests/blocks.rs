@@ -371,6 +371,28 @@ fn under_a_limit_of_files_alone() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_limit_of_files_that_comes_later_does_not_end_the_program() {
+    alone("under_a_later_limit_of_files_alone");
+}
+
+#[test]
+#[ignore = "changes the whole process"]
+fn under_a_later_limit_of_files_alone() {
+    use nix::sys::resource::{Resource, setrlimit};
+    limited(|| {
+        let pool = Pool::new(1).unwrap();
+        assert_eq!(pool.apply(sum, (vec![1; MIB].into(),)), Ok(MIB as u64));
+        setrlimit(Resource::RLIMIT_FSIZE, MIB as u64, MIB as u64).unwrap();
+        for len in [MIB, 8 * MIB] {
+            let bytes = patterned(len, 3);
+            assert_eq!(pool.apply(echo, (bytes.clone(),)).unwrap(), bytes);
+        }
+        finish(&pool);
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn where_there_is_no_room_for_mappings_values_go_another_way() {
     alone("under_a_limit_of_address_space_alone");
 }

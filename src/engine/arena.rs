@@ -48,6 +48,8 @@ struct State {
     blocks: usize,
     /// Those of the workers, which say what they have kept.
     pages: Vec<Weak<Page>>,
+    /// Nothing is given out any more, and nothing that lies here changes.
+    closed: bool,
 }
 
 /// The blocks of one size that nobody uses.
@@ -80,12 +82,21 @@ impl Arena {
         state.pages.push(Arc::downgrade(page));
     }
 
+    /// Leaves everything as it is from now on: what comes back may still be read by workers that are about to die, or that
+    /// cannot be waited for.
+    pub(super) fn close(&self) {
+        self.0.state().closed = true;
+    }
+
     /// When to [`give_back`](Self::give_back).
     pub(super) fn due(&self) -> Option<Instant> {
         if self.0.free.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let state = self.0.state();
+        if state.closed {
+            return None;
+        }
         let oldest = state.sizes.iter().filter_map(|size| Some(size.free.front()?.1));
         oldest.min().map(|since| since + WARM)
     }
@@ -93,6 +104,9 @@ impl Arena {
     /// Gives memory back to the system that nobody has used for a while.
     pub(super) fn give_back(&self, now: Instant) {
         let mut state = self.0.state();
+        if state.closed {
+            return;
+        }
         for at in 0..SIZES {
             while state.sizes[at].free.front().is_some_and(|(_, since)| *since + WARM <= now) {
                 let Some((extent, _)) = state.sizes[at].free.pop_front() else { break };
@@ -117,6 +131,9 @@ impl Shared {
     fn take(&self, least: usize) -> Option<Extent> {
         let size = size_of_block(least)?;
         let mut state = self.state();
+        if state.closed {
+            return None;
+        }
         let free = (0..state.sizes[size].free.len()).rev();
         if let Some(at) = free.into_iter().find(|at| !state.is_kept(state.sizes[size].free[*at].0.offset)) {
             self.free.fetch_sub(1, Ordering::Relaxed);
@@ -312,6 +329,19 @@ mod tests {
         assert_eq!(arena.0.state().blocks, 0);
         write(&arena, &[3; 100]);
         assert!(arena.due().is_some_and(|due| due > Instant::now() - Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn once_it_is_closed_nothing_changes() {
+        let arena = arena();
+        let mut block = write(&arena, &[1; 100]);
+        let place = block.seal();
+        drop(block);
+        arena.close();
+        assert!(arena.take(100).is_none());
+        assert_eq!(arena.due(), None);
+        arena.give_back(Instant::now() + WARM);
+        assert_eq!(read(&arena, place), [1; 100]);
     }
 
     #[test]

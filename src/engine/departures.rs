@@ -150,6 +150,9 @@ impl Engine {
                 .filter(|at| killed(*at))
                 .collect()
         };
+        if !late.is_empty() {
+            self.close_arena();
+        }
         for at in late {
             if let Some(ends) = io.ends.get_mut(at).and_then(Option::take) {
                 self.poller.remove(ends.inbox.as_fd());
@@ -257,8 +260,12 @@ impl Core {
     /// The pool cannot go on.
     pub(super) fn break_down(&mut self, why: PoolError, now: Instant) {
         self.wires.broken.get_or_insert(why);
+        let engine = self.wires.engine.upgrade();
+        if let Some(engine) = &engine {
+            engine.close_arena();
+        }
         self.scheduler.shut(Phase::Broken, now, &mut self.wires);
-        if let Some(engine) = self.wires.engine.upgrade() {
+        if let Some(engine) = engine {
             engine.ending.store(true, Ordering::Release);
         }
     }

@@ -24,6 +24,7 @@ impl Engine {
 
     /// Kills everything now; every open handle resolves before this returns.
     pub(crate) fn terminate(&self) {
+        self.close_arena();
         self.with(|core, now| core.scheduler.shut(Phase::Terminated, now, &mut core.wires));
         self.announce_end();
     }

@@ -337,10 +337,16 @@ impl Engine {
 
     // ---- what is asked ----
 
-    /// Where large arguments are encoded, as long as some are wanted.
+    /// Where large arguments are encoded.
     pub(crate) fn blocks(&self) -> Option<&dyn Blocks> {
-        let arena = self.config.arena.as_ref().filter(|_| !self.ending.load(Ordering::Relaxed));
-        arena.map(|arena| arena as &dyn Blocks)
+        self.config.arena.as_ref().map(|arena| arena as &dyn Blocks)
+    }
+
+    /// Arguments come back although workers may still read them.
+    fn close_arena(&self) {
+        if let Some(arena) = &self.config.arena {
+            arena.close();
+        }
     }
 
     /// Whether what jobs print is kept.

@@ -177,7 +177,6 @@ impl Engine {
 type Outcome<'a> = (Result<Body<'a>, JobError>, Option<Captured>);
 
 /// A result, encoded.
-#[derive(Clone)]
 enum Body<'a> {
     /// In the stream that it came in.
     Here(&'a [u8]),

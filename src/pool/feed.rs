@@ -138,7 +138,7 @@ impl Feed {
             batch.push(blocks, |out| {
                 if shared::is_in_use() {
                     let encode = || slowly(item, out, &encode);
-                    tickets = collect(pool, encode, CodecError::Invalid)?;
+                    tickets = collect(pool, encode)?;
                     Ok(())
                 } else {
                     fitting(out, |out| encode(item, out))

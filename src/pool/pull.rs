@@ -291,9 +291,10 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         };
         match (feed.fill(next, self.encode), last) {
             (Filled::Whole, _) => return feed.refused.is_empty(),
-            (Filled::NoMore, None | Some(Pulled::Item(_))) => return true,
             (Filled::NoMore, Some(Pulled::Later)) => self.input.wait(),
             (Filled::NoMore, Some(Pulled::End)) => self.input = Input::Ended,
+            // So many were pulled as were to be.
+            (Filled::NoMore, _) => return true,
             (Filled::Panicked(panic), _) => self.input = Input::Panicked(panic),
             (Filled::Failed { index, id, error }, _) => {
                 let place = Place { job: self.results.job.to_string(), id, pid: None };

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sidestep_worker::Shared;
 use sidestep_worker::blocks::Buffer;
-use sidestep_worker::codec::{self, CodecError};
+use sidestep_worker::codec;
 use sidestep_worker::shared::collect;
 
 use crate::error::{JobError, Place};
@@ -48,8 +48,7 @@ impl Pool {
         let mut buffer = Buffer::new(&mut bytes, self.engine.blocks());
         let encode = || guarded(&mut buffer, |out| codec::encode_into(&value, out));
         let place = || Place { job: std::any::type_name::<T>().to_owned(), id: 0, pid: None };
-        let inner = collect(self.engine.number(), encode, CodecError::Invalid)
-            .map_err(|error| place().encode(error))?;
+        let inner = collect(self.engine.number(), encode).map_err(|error| place().encode(error))?;
         let block = buffer.finish(0);
         Ok(Shared::new(value, self.engine.share(bytes, block, inner)))
     }

@@ -63,7 +63,7 @@ pub(super) fn submit<R: Send + 'static>(
     let weak = Arc::downgrade(engine);
     let mut bytes = Vec::new();
     let mut buffer = Buffer::new(&mut bytes, engine.blocks());
-    let tickets = match collect(engine.number(), || guarded(&mut buffer, encode), CodecError::Invalid) {
+    let tickets = match collect(engine.number(), || guarded(&mut buffer, encode)) {
         Ok(tickets) => tickets,
         Err(error) => {
             let id = engine.count_failed();

@@ -28,11 +28,11 @@ impl Memory {
         sys::read_only(&self.file)
     }
 
-    /// Maps a part of it for writing; the file is made as long as that needs.
+    /// Maps a part of it for writing; the file is made as long as that needs, if it still may be.
     pub(crate) fn map(&self, offset: u64, len: usize) -> io::Result<MmapRaw> {
         let end = offset + len as u64;
         if self.file.metadata()?.len() < end {
-            self.file.set_len(end)?;
+            sys::extend(&self.file, end)?;
         }
         MmapOptions::new().offset(offset).len(len).map_raw(&self.file)
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::blocks::Place;
 use crate::bytes::{Host, hosted, is_last};
-use crate::codec;
+use crate::codec::{self, CodecError};
 
 /// A value that all workers of a pool can read, for jobs that take it as an argument.
 ///
@@ -115,11 +115,10 @@ pub fn is_in_use() -> bool {
 }
 
 /// Encodes something with `encode`; gives what it names of the values that are shared with that pool.
-pub fn collect<E>(
+pub fn collect(
     pool: u64,
-    encode: impl FnOnce() -> Result<(), E>,
-    wrong: impl FnOnce(String) -> E,
-) -> Result<Vec<Arc<dyn Ticket>>, E> {
+    encode: impl FnOnce() -> Result<(), CodecError>,
+) -> Result<Vec<Arc<dyn Ticket>>, CodecError> {
     if !is_in_use() {
         return encode().map(|()| Vec::new());
     }
@@ -129,7 +128,7 @@ pub fn collect<E>(
     let named = take_named();
     encoded?;
     if named.iter().any(|ticket| ticket.pool() != pool) {
-        return Err(wrong("it holds a value that is shared with another pool".into()));
+        return Err(CodecError::Invalid("it holds a value that is shared with another pool".into()));
     }
     Ok(named)
 }

@@ -109,12 +109,14 @@ fn may_be_long() -> bool {
 
 /// A file in memory that cannot be cut.
 pub(crate) fn shared_file() -> io::Result<OwnedFd> {
-    if !may_be_long() {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
     let file = memory_file()?;
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file.into())
+}
+
+/// Makes a file longer; an error if files may not have any length.
+pub(crate) fn extend(file: &File, len: u64) -> io::Result<()> {
+    if may_be_long() { file.set_len(len) } else { Err(Errno::FBIG.into()) }
 }
 
 /// Opens the file of a descriptor again.

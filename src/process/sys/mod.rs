@@ -17,13 +17,15 @@ mod proc;
 #[cfg(all(target_os = "linux", not(sidestep_portable)))]
 pub(crate) use epoll::Poller;
 #[cfg(all(target_os = "linux", not(sidestep_portable)))]
-pub(super) use linux::{Watch, forget, image, is_stopped, page_file, provide, read_only, shared_file};
+pub(super) use linux::{
+    Watch, extend, forget, image, is_stopped, page_file, provide, read_only, shared_file,
+};
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 pub(crate) use poll::Poller;
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 pub(crate) use portable::Gauge;
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
-pub(super) use portable::shared::{forget, provide, read_only, shared_file};
+pub(super) use portable::shared::{extend, forget, provide, read_only, shared_file};
 #[cfg(not(all(target_os = "linux", not(sidestep_portable))))]
 pub(super) use portable::{Watch, image, is_stopped, page_file};
 

@@ -95,6 +95,10 @@ pub(crate) mod shared {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(crate) fn extend(_: &File, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(crate) fn provide(_: &File, _: u64, _: usize) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
