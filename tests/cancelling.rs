@@ -190,6 +190,54 @@ fn a_cancelled_map_stops_running_and_waiting_items() {
 }
 
 #[test]
+fn of_jobs_that_wait_together_each_is_cancelled_by_itself() {
+    limited(|| {
+        let (pool, mut gate) = (pool(2), Gate::new());
+        let busy: Vec<_> =
+            (0..2).map(|n| pool.apply_async(gated, (gate.ticket(), format!("busy {n}")))).collect();
+        for _ in &busy {
+            gate.arrival();
+        }
+        let handles: Vec<_> = (0..3000).map(|x| (x, pool.apply_async(square, (x,)))).collect();
+        for (x, handle) in handles.iter().rev() {
+            assert!(x % 3 > 0 || handle.cancel() && handle.ready() && !handle.cancel(), "{x}");
+        }
+        assert_eq!(pool.stats().cancelled, 1000);
+        gate.open();
+        for (x, handle) in handles {
+            let expected = if x % 3 == 0 { Err(JobError::Cancelled) } else { Ok(x * x) };
+            assert_eq!(handle.get(), expected, "{x}");
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.done, stats.cancelled, stats.failed), (2002, 1000, 0), "{stats:?}");
+        finish(&pool);
+    });
+}
+
+#[test]
+fn one_that_runs_among_many_is_killed_alone() {
+    limited(|| {
+        let (pool, mut gate) = (pool(1), Gate::new());
+        let before: Vec<_> = (0..500).map(|x| (x, pool.apply_async(square, (x,)))).collect();
+        let stuck: Vec<_> =
+            (0..5).map(|n| pool.apply_async(gated, (gate.ticket(), format!("stuck {n}")))).collect();
+        let after: Vec<_> = (0..500).map(|x| (x, pool.apply_async(square, (x,)))).collect();
+        for (n, handle) in stuck.into_iter().enumerate() {
+            assert_eq!(gate.arrival(), format!("stuck {n}"));
+            assert!(handle.cancel());
+            assert_eq!(handle.get(), Err(JobError::Cancelled));
+        }
+        for (x, handle) in before.into_iter().chain(after) {
+            assert_eq!(handle.get(), Ok(x * x));
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.done, stats.cancelled, stats.failed), (1000, 5, 0), "{stats:?}");
+        usable(&pool);
+        finish(&pool);
+    });
+}
+
+#[test]
 fn cancelling_races_with_the_end_and_both_agree() {
     limited(|| {
         let pool = pool(2);

@@ -7,7 +7,7 @@ use sidestep_worker::blocks::{Block, Blocks, Buffer, Place};
 use sidestep_worker::shared::Ticket;
 use sidestep_worker::wire::{PLACED_PIECE, RunHeader, push_piece, push_place};
 
-use super::scheduler::Payload;
+use super::scheduler::{self, Payload};
 
 /// The arguments of a lot's items, encoded.
 #[derive(Debug)]
@@ -86,6 +86,26 @@ impl Batch {
         Ok(())
     }
 
+    /// So many single jobs may wait together.
+    pub(crate) const SINGLES: usize = scheduler::SINGLES as usize;
+
+    /// The first of several single jobs, most of which have as many arguments as it.
+    pub(crate) fn of_singles(bytes: &[u8]) -> Batch {
+        let piece = RunHeader::PIECE + bytes.len();
+        let mut batch = Batch {
+            bytes: Vec::with_capacity(Batch::SINGLES * piece),
+            ends: Vec::with_capacity(Batch::SINGLES),
+            ..Batch::default()
+        };
+        batch.append(bytes);
+        batch
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        push_piece(&mut self.bytes, bytes);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
     /// Takes back what an item has left that did not come to its end.
     pub(crate) fn truncate(&mut self) {
         self.bytes.truncate(self.start(self.len()));
@@ -154,9 +174,9 @@ impl std::fmt::Debug for Batch {
 
 impl Args {
     /// One item's, as they were encoded; `block` instead of `bytes` if there is one.
-    pub(crate) fn one(bytes: Vec<u8>, block: Option<Box<dyn Block>>, tickets: Vec<Arc<dyn Ticket>>) -> Args {
+    pub(crate) fn one(bytes: &[u8], block: Option<Box<dyn Block>>, tickets: Vec<Arc<dyn Ticket>>) -> Args {
         if !tickets.is_empty() {
-            return Args::naming(&bytes, block, tickets);
+            return Args::naming(bytes, block, tickets);
         }
         match block {
             None => Args::One(bytes.into()),
@@ -171,11 +191,30 @@ impl Args {
     fn naming(bytes: &[u8], block: Option<Box<dyn Block>>, tickets: Vec<Arc<dyn Ticket>>) -> Args {
         let mut batch = Batch { tickets, ..Batch::default() };
         match block {
-            None => push_piece(&mut batch.bytes, bytes),
-            Some(block) => batch.place(0, block),
+            None => batch.append(bytes),
+            Some(block) => {
+                batch.place(0, block);
+                batch.ends.push(batch.bytes.len() as u32);
+            }
         }
-        batch.ends.push(batch.bytes.len() as u32);
         batch.into_args()
+    }
+
+    /// What the arguments of one item [weigh](Payload::weight).
+    pub(crate) fn weight_of(bytes: &[u8], block: Option<&dyn Block>) -> usize {
+        match block {
+            None => RunHeader::PIECE + bytes.len(),
+            Some(block) => PLACED_PIECE + block.written().len(),
+        }
+    }
+
+    /// Adds one more item's, if nobody else has these.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
+        let Args::Part { batch, from: 0, count } = self else { return false };
+        let Some(batch) = Arc::get_mut(batch).filter(|batch| batch.len() == *count) else { return false };
+        batch.append(bytes);
+        *count += 1;
+        true
     }
 
     /// The shared values that they name.

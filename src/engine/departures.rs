@@ -86,7 +86,7 @@ impl Engine {
                 }
                 let stopped = link.child.is_stopped();
                 // It does not look into its lane, whatever it says there.
-                core.wires.empty_lane(at, &self.poller);
+                core.wires.empty_lane(at);
                 let Some(link) = core.wires.links[at].as_ref() else { continue };
                 // It cannot claim what has not arrived. Sent to another one, it would not arrive any sooner.
                 if !stopped && link.outbox.is_full() && link.outbox.has_moved(STUCK, now) {
@@ -179,7 +179,7 @@ impl Core {
         now: Instant,
     ) {
         let Some(link) = self.wires.links[at].take() else { return };
-        if link.outbox.watched {
+        if link.outbox.waits_for_room() {
             poller.remove(link.outbox.as_fd());
         }
         let words = link.page.last_words();

@@ -234,11 +234,7 @@ impl Engine {
             match source {
                 Source::Results => self.read_results(io, slot, generation),
                 Source::Exit => self.reap(io, slot, generation),
-                Source::Jobs => self.with(|core, _| {
-                    if core.wires.link(slot, generation).is_some() {
-                        core.wires.flush_one(slot, &self.poller);
-                    }
-                }),
+                Source::Jobs => self.with(|core, _| core.wires.has_room(slot, generation, &self.poller)),
                 Source::Stderr | Source::Stdout => self.read_output(io, slot, generation, source),
             }
         }

@@ -14,6 +14,7 @@
 //! | `outbox`, `inbox`, `args` | the parent's ends of the pipes, and what goes through |
 //! | `arena` | where large arguments lie |
 //! | `shares` | values that all workers can read |
+//! | `loose` | single jobs that wait together |
 //! | `condition` | a condition variable that costs nothing while nobody waits |
 //! | `callbacks` | users' callbacks, on threads of their own |
 //!
@@ -32,6 +33,7 @@ mod diagnosis;
 mod driver;
 mod finish;
 mod inbox;
+mod loose;
 mod outbox;
 mod results;
 pub(crate) mod scheduler;
@@ -62,6 +64,8 @@ pub(crate) use args::{Args, Batch};
 pub(crate) use callbacks::Callbacks;
 pub(crate) use condition::Condition;
 use driver::Io;
+use loose::Last;
+pub(crate) use loose::Single;
 use scheduler::{
     Backoff, Bounds, Counts, Grant, Limits, Phase, Recycling, Scheduler, TaskKey, TaskSpec, Terms, Withdrawn,
     WorkerView,
@@ -73,7 +77,7 @@ use sleep::Sleep;
 pub(crate) use start::JobTable;
 use start::Start;
 use turns::Turns;
-use wires::Wires;
+use wires::{Wires, Write};
 
 /// What a pool was built with.
 #[derive(Debug)]
@@ -146,6 +150,8 @@ pub(crate) struct Core {
     scheduler: Scheduler<Args, Arc<dyn Sink>>,
     wires: Wires,
     room: Rooms,
+    /// Single jobs that the next one may join.
+    last: Option<Last>,
     start: Start,
     /// The same as the engine's.
     table: Arc<OnceLock<JobTable>>,
@@ -174,6 +180,7 @@ impl Engine {
                 scheduler: Scheduler::new(config.backoff, config.recycling, config.limits, cores),
                 wires: Wires::new(weak.clone()),
                 room: Rooms::new(config.bounds),
+                last: None,
                 start: Start::Pending,
                 table: table.clone(),
                 unreaped: Vec::new(),
@@ -231,14 +238,18 @@ impl Engine {
 
     /// Does something with the core, then carries out what follows from it: writes, and outcomes to hand over.
     fn with<R>(&self, work: impl FnOnce(&mut Core, Instant) -> R) -> R {
-        let mut core = self.core();
+        self.with_core(self.core(), work)
+    }
+
+    fn with_core<R>(&self, mut core: MutexGuard<'_, Core>, work: impl FnOnce(&mut Core, Instant) -> R) -> R {
         let result = work(&mut core, Instant::now());
-        core.wires.flush(&self.poller);
+        let writes = core.wires.flush();
         let deliveries = std::mem::take(&mut core.wires.deliveries);
         self.free_core.store(core.scheduler.has_free_core(), Ordering::Relaxed);
         let soon = core.scheduler.take_watching() | core.is_uneven();
         let admitted = core.admit();
         drop(core);
+        writes.into_iter().for_each(|write| self.write(write));
         if soon && self.sleep.too_long() {
             self.poller.wake();
         }
@@ -251,6 +262,15 @@ impl Engine {
             self.poller.wake();
         }
         result
+    }
+
+    /// Writes to a worker, without a lock, as long as there is something.
+    fn write(&self, write: Write) {
+        let mut next = Some(write);
+        while let Some(mut write) = next {
+            write.run();
+            next = self.core().wires.wrote(write, &self.poller);
+        }
     }
 
     /// Has somebody move results who does not know yet that there will be some.
@@ -299,23 +319,6 @@ impl Engine {
         self.with(|core, now| {
             core.room.redeem(grant);
             core.scheduler.push(task, index, count, args, now, &mut core.wires)
-        })
-    }
-
-    /// A task of one item: begins it, adds the item and ends its input.
-    pub(crate) fn submit(
-        &self,
-        sink: Arc<dyn Sink>,
-        spec: TaskSpec,
-        args: Args,
-        grant: Grant,
-    ) -> Option<(TaskKey, u64)> {
-        self.with(|core, now| {
-            core.room.redeem(grant);
-            let task = core.scheduler.open_task(sink, spec)?;
-            let id = core.scheduler.push(task, 0, 1, args, now, &mut core.wires);
-            core.scheduler.finish_input(task, now, &mut core.wires);
-            Some((task, id?))
         })
     }
 

@@ -156,19 +156,18 @@ impl Engine {
         self.with(|core, now| {
             for (answer, read) in answers.iter_mut().zip(&mut read) {
                 let again = read.bad.is_some();
-                if core.scheduler.settle(answer, read.done, again, read.nanos, now) {
-                    read.bad = None;
-                }
+                read.again = core.scheduler.settle(answer, read.done, again, read.nanos, now);
             }
             core.scheduler.refill(at, now, &mut core.wires);
         });
         for (answer, read) in answers.iter().zip(read) {
+            if read.again || answer.fate == Fate::Late {
+                continue;
+            }
             if let Some((outcome, output)) = read.bad {
                 give(outcome, |outcome| answer.sink.accept(answer.first, outcome, output));
             }
-            if answer.fate != Fate::Late {
-                answer.sink.publish();
-            }
+            answer.sink.publish(answer.first, answer.count);
         }
     }
 }
@@ -200,6 +199,8 @@ struct Read<'a> {
     nanos: u64,
     /// The one item's outcome, if it is to be tried again: then nobody has seen it yet.
     bad: Option<Outcome<'a>>,
+    /// It is tried again.
+    again: bool,
 }
 
 impl Ends {
@@ -214,7 +215,7 @@ impl Ends {
 
     /// Hands the items of an answer over, but for one that is to be tried again.
     fn accept(&self, answer: &Answer<Args, Arc<dyn Sink>>, frames: &[(Header, Range<usize>)]) -> Read<'_> {
-        let mut read = Read { done: 0, nanos: 0, bad: None };
+        let mut read = Read { done: 0, nanos: 0, bad: None, again: false };
         read.nanos = frames.last().map_or(0, |(header, _)| duration_of(header.aux));
         if self.are_plain(answer, frames) {
             read.done = answer.sink.accept_all(answer.first, Values::new(&self.inbox, frames));
@@ -231,7 +232,7 @@ impl Ends {
             if answer.fate == Fate::Late {
                 continue;
             }
-            if answer.may_try_again() && is_bad(&answer.sink, &outcome) {
+            if answer.may_try_again() && is_bad(&answer.sink, item, &outcome) {
                 read.done += u32::from(outcome.is_ok());
                 read.bad = Some((outcome, output));
             } else {
@@ -262,7 +263,7 @@ impl Ends {
         if header.kind == Kind::Done {
             return Ok(Body::Here(body));
         }
-        let place = Place { job: answer.sink.job().to_owned(), id: item.id, pid: Some(self.inbox.pid) };
+        let place = Place { job: answer.sink.job(item), id: item.id, pid: Some(self.inbox.pid) };
         if header.kind == Kind::Placed {
             let copy =
                 body.try_into().ok().and_then(|bytes| self.page.fetch(blocks::Place::from_bytes(bytes)));
@@ -296,10 +297,10 @@ impl Ends {
 }
 
 /// Whether an outcome is worth another attempt.
-fn is_bad(sink: &Arc<dyn Sink>, outcome: &Result<Body<'_>, JobError>) -> bool {
+fn is_bad(sink: &Arc<dyn Sink>, item: Item, outcome: &Result<Body<'_>, JobError>) -> bool {
     match outcome {
-        Ok(Body::Here(bytes)) => sink.is_bad(bytes),
-        Ok(Body::Copied(bytes)) => hosted(bytes.clone(), |bytes| sink.is_bad(bytes)),
+        Ok(Body::Here(bytes)) => sink.is_bad(item, bytes),
+        Ok(Body::Copied(bytes)) => hosted(bytes.clone(), |bytes| sink.is_bad(item, bytes)),
         Err(error) => matches!(error, JobError::Panicked { .. }),
     }
 }

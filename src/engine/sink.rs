@@ -59,11 +59,11 @@ pub(crate) trait Sink: Send + Sync {
         accept_each(self, first, values)
     }
     /// Whether a value is so bad that the job is to be tried again. Asked before [`accept`](Sink::accept).
-    fn is_bad(&self, bytes: &[u8]) -> bool;
-    /// Wakes whoever waits, if what was accepted is what they wait for.
-    fn publish(&self);
-    /// The job's name.
-    fn job(&self) -> &str;
+    fn is_bad(&self, item: Item, bytes: &[u8]) -> bool;
+    /// Consecutive items' outcomes, which were accepted, are counted: wakes whoever waits for them.
+    fn publish(&self, first: Item, count: u32);
+    /// The name of an item's job.
+    fn job(&self, item: Item) -> String;
 }
 
 /// [`Sink::accept_all`], one by one.

@@ -1,6 +1,7 @@
 //! What the scheduler's wishes mean for real processes.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::process::{self, Child, Interest, Output, Poller, Stderr};
 
 use super::args::Args;
 use super::driver::{Source, token};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Writing};
 use super::scheduler::{Effects, Item, Running, Verdict};
 use super::shares::Gone;
 use super::sink::{Captured, Sink};
@@ -89,7 +90,20 @@ pub(super) struct Delivery {
 impl Delivery {
     pub(super) fn hand_over(self) {
         self.sink.accept(self.item, Err(self.error), self.output);
-        self.sink.publish();
+        self.sink.publish(self.item, 1);
+    }
+}
+
+/// What is to be written to a worker.
+pub(super) struct Write {
+    at: usize,
+    generation: u32,
+    writing: Writing,
+}
+
+impl Write {
+    pub(super) fn run(&mut self) {
+        self.writing.run();
     }
 }
 
@@ -157,33 +171,50 @@ impl Wires {
         Ok(())
     }
 
-    /// Writes what is new, and has the poller tell when a full pipe has room again.
-    pub(super) fn flush(&mut self, poller: &Poller) {
+    /// Sends what is new; what is to be written for that, once the engine's lock is free.
+    pub(super) fn flush(&mut self) -> Vec<Write> {
+        let mut writes = Vec::new();
         while let Some(at) = self.dirty.pop() {
-            self.flush_one(at, poller);
+            let Some(link) = self.live(at) else { continue };
+            let generation = link.generation;
+            if let Some(writing) = link.outbox.flush(link.page.jobs()) {
+                writes.push(Write { at, generation, writing });
+            }
+        }
+        writes
+    }
+
+    /// Something was written; has the poller tell when a full pipe has room again. What else is to be written.
+    pub(super) fn wrote(&mut self, write: Write, poller: &Poller) -> Option<Write> {
+        let Write { at, generation, writing } = write;
+        let link = self.link(at, generation)?;
+        if link.outbox.wrote(writing) {
+            let name = token(at, generation, Source::Jobs);
+            if poller.add(link.outbox.as_fd(), name, Interest::Write).is_err() {
+                link.outbox.has_room();
+            }
+            return None;
+        }
+        let writing = link.outbox.flush(link.page.jobs())?;
+        Some(Write { at, generation, writing })
+    }
+
+    /// A worker's pipe has room again.
+    pub(super) fn has_room(&mut self, at: usize, generation: u32, poller: &Poller) {
+        if let Some(link) = self.link(at, generation)
+            && link.outbox.waits_for_room()
+        {
+            poller.remove(link.outbox.as_fd());
+            link.outbox.has_room();
+            self.dirty.push(at);
         }
     }
 
-    pub(super) fn flush_one(&mut self, at: usize, poller: &Poller) {
-        let Some(link) = self.live(at) else { return };
-        let name = token(at, link.generation, Source::Jobs);
-        match (link.outbox.flush(link.page.jobs()), link.outbox.watched) {
-            (false, false) => {
-                link.outbox.watched = poller.add(as_fd(&link.outbox), name, Interest::Write).is_ok()
-            }
-            (true, true) => {
-                poller.remove(as_fd(&link.outbox));
-                link.outbox.watched = false;
-            }
-            _ => {}
-        }
-    }
-
-    /// Writes what lies in a worker's lane into its pipe.
-    pub(super) fn empty_lane(&mut self, at: usize, poller: &Poller) {
+    /// What lies in a worker's lane is to go through its pipe.
+    pub(super) fn empty_lane(&mut self, at: usize) {
         if let Some(link) = self.live(at) {
             link.outbox.empty_lane(link.page.jobs());
-            self.flush_one(at, poller);
+            self.dirty.push(at);
         }
     }
 
@@ -194,10 +225,6 @@ impl Wires {
             link.kill(Signal::SIGKILL);
         }
     }
-}
-
-fn as_fd(outbox: &Outbox) -> std::os::fd::BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(outbox)
 }
 
 impl Effects<Args, Arc<dyn Sink>> for Wires {
@@ -268,7 +295,7 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
 
     fn resolve(&mut self, sink: &Arc<dyn Sink>, item: Item, slot: Option<usize>, verdict: Verdict) {
         let pid = slot.and_then(|slot| Some(self.links.get(slot)?.as_ref()?.child.pid()));
-        let place = Place { job: sink.job().to_owned(), id: item.id, pid };
+        let place = Place { job: sink.job(item), id: item.id, pid };
         let loss = self.loss.as_ref();
         let error = match (verdict, loss) {
             (Verdict::Cancelled, _) => JobError::Cancelled,

@@ -11,13 +11,13 @@ use sidestep_worker::codec::CodecError;
 use sidestep_worker::registry;
 use sidestep_worker::wire::Encoding;
 
+use crate::engine::Engine;
 use crate::engine::scheduler::{TaskSpec, Terms};
-use crate::engine::{Engine, Sink};
-use crate::error::{JobError, Place};
+use crate::error::JobError;
 
 use super::decode::{Decoder, decode};
 use super::feed::{Feed, Filled, Full};
-use super::handle::Cell;
+use super::handle::{Cell, Which};
 use super::hook::{Function, Hook, Hooks, Judge};
 use super::imap::Imap;
 use super::many::Results;
@@ -56,6 +56,8 @@ pub struct Call<'p, F> {
 
 /// How a job is found and called, once its types are known.
 struct Target<R> {
+    /// Its number in this program.
+    number: u32,
     name: Name,
     spec: TaskSpec,
     hooks: Hooks<R>,
@@ -185,7 +187,7 @@ impl<'p, F> Call<'p, F> {
         };
         let chunk = self.chunk.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
         let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy, terms: self.terms };
-        Ok(Target { name: Name::Borrowed(&info.name), spec, hooks })
+        Ok(Target { number, name: Name::Borrowed(&info.name), spec, hooks })
     }
 
     /// See [`Pool::apply`].
@@ -218,7 +220,7 @@ impl<'p, F> Call<'p, F> {
             Ok(target) => target,
             Err(error) => return self.refused(error),
         };
-        let cell = Arc::new(Cell::new(target.name, decode::<F::Output>, target.hooks));
+        let cell = Cell::new(Which::Own(target.number), decode::<F::Output>, target.hooks);
         submit(self.engine, cell, target.spec, |out| F::encode_args(&args, out))
     }
 
@@ -228,9 +230,9 @@ impl<'p, F> Call<'p, F> {
             on_error: self.on_error.map(|then| Hook::new(self.engine.callbacks.clone(), then)),
             retry_if: None,
         };
-        let cell = Cell::new(Name::default(), |_| Err(String::new()), hooks);
+        let cell = Cell::new(Which::Named(Name::default()), |_| Err(String::new()), hooks);
         cell.refuse(0, error);
-        JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(self.engine), task: None }
+        JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(self.engine) }
     }
 
     /// See [`Pool::map`].
@@ -305,8 +307,7 @@ impl<'p, F> Call<'p, F> {
                 Filled::Whole => {}
                 Filled::NoMore => break,
                 Filled::Failed { index, id, error } => {
-                    let place = Place { job: results.job().to_owned(), id, pid: None };
-                    results.refuse(index as usize, place.encode(error));
+                    results.refuse(index as usize, results.place(id).encode(error));
                 }
                 // The feed is dropped, which withdraws what has not started.
                 Filled::Panicked(panic) => resume_unwind(panic),
@@ -351,7 +352,7 @@ impl<'p, F> Call<'p, F> {
         }
         let input = items.into_iter();
         let (name, spec, hooks) = match self.target(true) {
-            Ok(Target { name, spec, hooks }) => (name, Ok(spec), hooks),
+            Ok(Target { name, spec, hooks, .. }) => (name, Ok(spec), hooks),
             Err(error) => (Name::default(), Err(error), Hooks::default()),
         };
         let results = Stream::new(name, Decoder::CODEC, hooks, order);

@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::engine::scheduler::{Item, TaskKey, Withdrawn};
+use sidestep_worker::registry;
+
+use crate::engine::scheduler::{Item, SingleKey, Withdrawn};
 use crate::engine::{Captured, Condition, Engine, Sink};
 use crate::error::{JobError, Place};
 
@@ -30,7 +32,6 @@ use super::hook::Hooks;
 pub struct JobHandle<R> {
     pub(super) cell: Arc<Cell<R>>,
     pub(super) engine: Weak<Engine>,
-    pub(super) task: Option<TaskKey>,
 }
 
 impl<R> JobHandle<R> {
@@ -73,8 +74,8 @@ impl<R> JobHandle<R> {
     ///
     /// Nobody else's job is harmed: what the worker had not begun goes to another one.
     pub fn cancel(&self) -> bool {
-        let (Some(engine), Some(task)) = (self.engine.upgrade(), self.task) else { return false };
-        match engine.withdraw(task, true) {
+        let (Some(engine), Some(key)) = (self.engine.upgrade(), self.cell.key()) else { return false };
+        match engine.withdraw_single(key, self.cell.weight.load(Ordering::Relaxed) as usize) {
             Withdrawn::Nothing => false,
             Withdrawn::Running => true,
             Withdrawn::Waiting => {
@@ -98,11 +99,11 @@ impl<R> JobHandle<R> {
     /// Calls `then` when the job is done, or now if it is. It runs on the thread that moves results: it may not block.
     pub(super) fn when_ready(&self, then: Box<dyn FnOnce() + Send>) {
         let mut state = self.cell.state();
-        if matches!(state.stage, Stage::Running | Stage::Accepted(_)) {
-            state.rare().then = Some(then);
-        } else {
+        if self.cell.is_ready() {
             drop(state);
             then();
+        } else {
+            state.rare().then = Some(then);
         }
     }
 }
@@ -110,7 +111,7 @@ impl<R> JobHandle<R> {
 impl<R> std::fmt::Debug for JobHandle<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JobHandle")
-            .field("job", &self.cell.job)
+            .field("job", &self.cell.name())
             .field("id", &self.id())
             .field("ready", &self.ready())
             .finish()
@@ -127,25 +128,47 @@ impl<R> Future for JobHandle<R> {
     }
 }
 
-/// Where one result goes.
+/// Where one result goes. Very many may wait, so what most of them never have does not lie in them.
 pub(super) struct Cell<R> {
-    pub(super) job: Name,
     pub(super) id: AtomicU64,
+    /// The place of its task; `NO_TASK` if it has none.
+    task: AtomicU32,
+    /// Bytes of its arguments.
+    weight: AtomicU32,
+    /// The job's number in this program, if that is what it is known by.
+    number: u32,
+    /// The result was counted, and may be seen. It turns true under the lock of the state.
     ready: AtomicBool,
-    state: Mutex<State<R>>,
     changed: Condition,
+    state: Mutex<State<R>>,
     /// Makes the result from its bytes; `None` for a result that is made from nothing but outcomes.
     decode: fn(&[u8]) -> Result<R, String>,
-    /// If there are any.
-    hooks: Option<Box<Hooks<R>>>,
+    more: Option<Box<More<R>>>,
 }
 
-/// Very many cells may wait, so what most of them never have does not lie in them.
+const _: () = assert!(size_of::<Cell<u64>>() <= 80, "each job that waits has one");
+
+const NO_TASK: u32 = u32::MAX;
+
+/// Which job it is.
+pub(super) enum Which {
+    /// One of this program's.
+    Own(u32),
+    Named(Name),
+}
+
+/// What few have that were submitted.
+struct More<R> {
+    name: Option<Name>,
+    hooks: Hooks<R>,
+}
+
 struct State<R> {
     stage: Stage<R>,
     rare: Option<Box<Rare>>,
 }
 
+/// What few have to whom something happens.
 #[derive(Default)]
 struct Rare {
     output: Option<Captured>,
@@ -161,9 +184,8 @@ impl<R> State<R> {
 
 enum Stage<R> {
     Running,
-    /// It is there, and not yet counted.
-    Accepted(Result<R, Box<JobError>>),
-    Ready(Result<R, Box<JobError>>),
+    /// It is there; it may be seen once the cell is ready.
+    Done(Result<R, Box<JobError>>),
     /// It was taken; whether it was a value.
     Taken(bool),
 }
@@ -177,15 +199,22 @@ pub(super) fn wake(waker: Option<Waker>) {
 }
 
 impl<R> Cell<R> {
-    pub(super) fn new(job: Name, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Cell<R> {
+    pub(super) fn new(which: Which, decode: fn(&[u8]) -> Result<R, String>, hooks: Hooks<R>) -> Cell<R> {
+        let (number, name) = match which {
+            Which::Own(number) => (number, None),
+            Which::Named(name) => (u32::MAX, Some(name)),
+        };
+        let more = (name.is_some() || hooks.any()).then(|| Box::new(More { name, hooks }));
         Cell {
-            job,
             id: AtomicU64::new(0),
+            task: AtomicU32::new(NO_TASK),
+            weight: AtomicU32::new(0),
+            number,
             ready: AtomicBool::new(false),
-            state: Mutex::new(State { stage: Stage::Running, rare: None }),
             changed: Condition::default(),
+            state: Mutex::new(State { stage: Stage::Running, rare: None }),
             decode,
-            hooks: hooks.any().then(|| Box::new(hooks)),
+            more,
         }
     }
 
@@ -193,14 +222,41 @@ impl<R> Cell<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn hooks(&self) -> Option<&Hooks<R>> {
+        self.more.as_ref().map(|more| &more.hooks)
+    }
+
+    fn name(&self) -> &str {
+        let name = self.more.as_ref().and_then(|more| more.name.as_deref());
+        let own = || Some(registry::table()?.info(self.number)?.name.as_str());
+        name.or_else(own).unwrap_or_default()
+    }
+
+    pub(super) fn place(&self, id: u64) -> Place {
+        Place { job: self.name().to_owned(), id, pid: None }
+    }
+
+    /// It is on its way.
+    pub(super) fn submitted(&self, SingleKey { task, id }: SingleKey, weight: usize) {
+        self.id.store(id, Ordering::Relaxed);
+        self.weight.store(weight as u32, Ordering::Relaxed);
+        self.task.store(task, Ordering::Relaxed);
+    }
+
+    fn key(&self) -> Option<SingleKey> {
+        let task = Some(self.task.load(Ordering::Relaxed)).filter(|task| *task != NO_TASK)?;
+        Some(SingleKey { task, id: self.id.load(Ordering::Relaxed) })
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
     fn successful(&self) -> Option<bool> {
-        match &self.state().stage {
-            Stage::Running | Stage::Accepted(_) => None,
-            Stage::Ready(result) => Some(result.is_ok()),
+        let state = self.state();
+        match &state.stage {
+            Stage::Done(result) => self.is_ready().then(|| result.is_ok()),
+            Stage::Running => None,
             Stage::Taken(ok) => Some(*ok),
         }
     }
@@ -212,25 +268,24 @@ impl<R> Cell<R> {
 
     fn take(&self) -> Result<R, JobError> {
         let mut state = self.state();
+        if !self.is_ready() {
+            return Err(JobError::StillRunning);
+        }
         match std::mem::replace(&mut state.stage, Stage::Taken(false)) {
-            Stage::Ready(result) => {
+            Stage::Done(result) => {
                 state.stage = Stage::Taken(result.is_ok());
                 result.map_err(|error| *error)
             }
-            Stage::Taken(ok) => {
-                state.stage = Stage::Taken(ok);
+            other => {
+                state.stage = other;
                 Err(JobError::Taken)
-            }
-            unready => {
-                state.stage = unready;
-                Err(JobError::StillRunning)
             }
         }
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<R, JobError>> {
         let mut state = self.state();
-        if matches!(state.stage, Stage::Running | Stage::Accepted(_)) {
+        if !self.is_ready() {
             let before = state.rare().waker.replace(context.waker().clone());
             // A waker's end may be that of its whole task: not with the lock held.
             drop(state);
@@ -254,7 +309,7 @@ impl<R> Cell<R> {
     }
 
     fn keep_error(&self, error: JobError, output: Option<Captured>) {
-        let told = self.hooks.as_ref().map(|hooks| (hooks, error.clone()));
+        let told = self.hooks().map(|hooks| (hooks, error.clone()));
         if self.keep(Err(Box::new(error)), output)
             && let Some((hooks, error)) = told
         {
@@ -266,7 +321,7 @@ impl<R> Cell<R> {
         let mut state = self.state();
         let running = matches!(state.stage, Stage::Running);
         if running {
-            state.stage = Stage::Accepted(result);
+            state.stage = Stage::Done(result);
             if output.is_some() {
                 state.rare().output = output;
             }
@@ -274,14 +329,11 @@ impl<R> Cell<R> {
         running
     }
 
+    /// What was kept may be seen.
     fn show(&self) {
         let mut state = self.state();
-        match std::mem::replace(&mut state.stage, Stage::Running) {
-            Stage::Accepted(result) => state.stage = Stage::Ready(result),
-            other => {
-                state.stage = other;
-                return;
-            }
+        if self.is_ready() || matches!(state.stage, Stage::Running) {
+            return;
         }
         self.ready.store(true, Ordering::Release);
         let (waker, then) = match &mut state.rare {
@@ -299,15 +351,14 @@ impl<R> Cell<R> {
 
 impl<R: Send + 'static> Sink for Cell<R> {
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
-        let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
         let result = outcome.and_then(|bytes| {
-            let value = (self.decode)(bytes).map_err(|message| place().decode(message))?;
+            let value = (self.decode)(bytes).map_err(|message| self.place(item.id).decode(message))?;
             Ok((value, bytes))
         });
         match result {
             Ok((value, bytes)) => {
                 let kept = self.keep(Ok(value), output);
-                if kept && let Some(hooks) = &self.hooks {
+                if kept && let Some(hooks) = self.hooks() {
                     hooks.success(|| (self.decode)(bytes).ok());
                 }
                 kept
@@ -319,15 +370,15 @@ impl<R: Send + 'static> Sink for Cell<R> {
         }
     }
 
-    fn is_bad(&self, bytes: &[u8]) -> bool {
-        self.hooks.as_ref().is_some_and(|hooks| hooks.is_bad(|| (self.decode)(bytes).ok()))
+    fn is_bad(&self, _: Item, bytes: &[u8]) -> bool {
+        self.hooks().is_some_and(|hooks| hooks.is_bad(|| (self.decode)(bytes).ok()))
     }
 
-    fn publish(&self) {
+    fn publish(&self, _: Item, _: u32) {
         self.show();
     }
 
-    fn job(&self) -> &str {
-        &self.job
+    fn job(&self, _: Item) -> String {
+        self.name().to_owned()
     }
 }

@@ -238,6 +238,10 @@ impl<R> Results<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn place(&self, id: u64) -> Place {
+        Place { job: self.job.to_string(), id, pid: None }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
@@ -330,8 +334,7 @@ impl<R: Send + 'static> Results<R> {
 impl<R: Send + 'static> Sink for Results<R> {
     fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
         let result = outcome.and_then(|bytes| {
-            let place = || Place { job: self.job.to_string(), id: item.id, pid: None };
-            let value = self.decoder.one(bytes).map_err(|message| place().decode(message))?;
+            let value = self.decoder.one(bytes).map_err(|message| self.place(item.id).decode(message))?;
             self.hooks.success(|| self.decoder.one(bytes).ok());
             Ok(value)
         });
@@ -366,9 +369,8 @@ impl<R: Send + 'static> Sink for Results<R> {
             }
             next = after;
             if let Err(message) = outcome {
-                let place = Place { job: self.job.to_string(), id: next.id, pid: None };
                 if is_filling {
-                    state.put(next.index as usize, Err(place.decode(message)));
+                    state.put(next.index as usize, Err(self.place(next.id).decode(message)));
                 }
                 next = next.after(1);
             }
@@ -376,16 +378,16 @@ impl<R: Send + 'static> Sink for Results<R> {
         done
     }
 
-    fn is_bad(&self, bytes: &[u8]) -> bool {
+    fn is_bad(&self, _: Item, bytes: &[u8]) -> bool {
         self.hooks.is_bad(|| self.decoder.one(bytes).ok())
     }
 
-    fn publish(&self) {
+    fn publish(&self, _: Item, _: u32) {
         self.settle();
     }
 
-    fn job(&self) -> &str {
-        &self.job
+    fn job(&self, _: Item) -> String {
+        self.job.to_string()
     }
 }
 

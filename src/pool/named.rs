@@ -12,7 +12,7 @@ use crate::engine::scheduler::TaskSpec;
 use crate::error::{JobError, Place};
 
 use super::decode::decode;
-use super::handle::Cell;
+use super::handle::{Cell, Which};
 use super::hook::Hooks;
 use super::submit::submit;
 use super::{JobHandle, Name, Pool};
@@ -54,7 +54,8 @@ impl Pool {
     where
         R: DeserializeOwned + Send + 'static,
     {
-        let cell = Cell::new(Name::Owned(name.to_owned()), decode::<R>, Hooks::default());
+        let which = Which::Named(Name::Owned(name.to_owned()));
+        let cell = Cell::new(which, decode::<R>, Hooks::default());
         let found = self.find(name).and_then(|(job, info)| compare::<A, R>(&info).map(|()| job));
         match found {
             Ok(job) => {
@@ -65,11 +66,11 @@ impl Pool {
                     lazy: false,
                     terms: self.engine.config.terms,
                 };
-                submit(&self.engine, Arc::new(cell), spec, |out| codec::encode_into(args, out))
+                submit(&self.engine, cell, spec, |out| codec::encode_into(args, out))
             }
             Err(error) => {
                 cell.refuse(0, error);
-                JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(&self.engine), task: None }
+                JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(&self.engine) }
             }
         }
     }

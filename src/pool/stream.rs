@@ -206,13 +206,21 @@ impl<R: Send + 'static> Stream<R> {
     pub(super) fn refuse(&self, index: u64, error: JobError) {
         self.hooks.error(&error);
         self.put(&mut self.state(), index, Err(error), 0);
-        self.publish();
+        self.show_all();
+    }
+
+    /// Whoever waits sees what has come.
+    fn show_all(&self) {
+        let state = self.state();
+        self.show(&state);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Nothing can be submitted: there is one result, and nobody's.
     pub(super) fn refuse_all(&self, error: JobError) {
         self.put(&mut self.state(), 0, Err(error), 0);
-        self.publish();
+        self.show_all();
     }
 }
 
@@ -259,18 +267,15 @@ impl<R: Send + 'static> Sink for Stream<R> {
         done
     }
 
-    fn is_bad(&self, bytes: &[u8]) -> bool {
+    fn is_bad(&self, _: Item, bytes: &[u8]) -> bool {
         self.hooks.is_bad(|| self.decoder.one(bytes).ok())
     }
 
-    fn publish(&self) {
-        let state = self.state();
-        self.show(&state);
-        drop(state);
-        self.changed.notify_all();
+    fn publish(&self, _: Item, _: u32) {
+        self.show_all();
     }
 
-    fn job(&self) -> &str {
-        &self.job
+    fn job(&self, _: Item) -> String {
+        self.job.to_string()
     }
 }

@@ -3,16 +3,14 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sidestep_worker::blocks::Buffer;
 use sidestep_worker::codec::{CodecError, MAX_BODY};
 use sidestep_worker::shared::collect;
 use sidestep_worker::wire::RunHeader;
 
-use crate::engine::scheduler::{Load, Payload, TaskSpec};
-use crate::engine::{Args, Engine};
-use crate::error::Place;
+use crate::engine::scheduler::TaskSpec;
+use crate::engine::{Engine, Single};
 
 use super::JobHandle;
 use super::admission::admit;
@@ -53,34 +51,43 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> CodecError {
     CodecError::Invalid(format!("serialising the arguments panicked: {what}"))
 }
 
+/// Memory that single jobs are encoded in, one after the other on the same thread, is kept up to this many bytes.
+const KEEP: usize = 64 << 10;
+
+thread_local! {
+    /// Empty, and with some room. It is not here while something is encoded, which may submit something else.
+    static ROOM: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
 /// Sends one job on its way; `encode` appends its arguments.
 pub(super) fn submit<R: Send + 'static>(
     engine: &Arc<Engine>,
-    cell: Arc<Cell<R>>,
+    cell: Cell<R>,
     spec: TaskSpec,
     encode: impl FnOnce(&mut Buffer<'_>) -> Result<(), CodecError>,
 ) -> JobHandle<R> {
-    let weak = Arc::downgrade(engine);
-    let mut bytes = Vec::new();
+    let mut bytes = ROOM.try_with(std::cell::Cell::take).unwrap_or_default();
     let mut buffer = Buffer::new(&mut bytes, engine.blocks());
     let tickets = match collect(engine.number(), || guarded(&mut buffer, encode)) {
         Ok(tickets) => tickets,
         Err(error) => {
             let id = engine.count_failed();
-            cell.refuse(id, Place { job: cell.job.to_string(), id, pid: None }.encode(error));
-            return JobHandle { cell, engine: weak, task: None };
+            cell.refuse(id, cell.place(id).encode(error));
+            return JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(engine) };
         }
     };
     let block = buffer.finish(0);
-    let args = Args::one(bytes, block, tickets);
-    let grant = admit(engine, None, Load { jobs: 1, bytes: args.weight(1) }, None).unwrap_or_default();
-    let submitted = engine.submit(cell.clone(), spec, args, grant);
-    let task = submitted.map(|(task, id)| {
-        cell.id.store(id, Ordering::Relaxed);
-        task
-    });
-    if task.is_none() {
-        cell.refuse(0, engine.refusal());
+    let single = Single { bytes: &bytes, block, tickets };
+    let load = single.load();
+    let grant = admit(engine, None, load, None).unwrap_or_default();
+    let handle = JobHandle { cell: Arc::new(cell), engine: Arc::downgrade(engine) };
+    match engine.submit(handle.cell.clone(), spec, single, grant) {
+        Some(key) => handle.cell.submitted(key, load.bytes),
+        None => handle.cell.refuse(0, engine.refusal()),
     }
-    JobHandle { cell, engine: weak, task }
+    bytes.clear();
+    if bytes.capacity() <= KEEP {
+        let _ = ROOM.try_with(|room| room.set(bytes));
+    }
+    handle
 }

@@ -50,7 +50,7 @@ const BLOCKS_AT: usize = PAGE.next_multiple_of(64 << 10);
 const CONTROL: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"sidestep");
 /// Raised with every change to frames or to this page.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// What a worker says about its own end before it ends, in [`Page::last_words`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,7 +44,9 @@ impl Server {
             rest,
             args,
             claimed: 0..0,
+            more: 0,
             count: 0,
+            is_batch: false,
             is_plain: false,
             pace_code: 0,
         };
@@ -87,11 +89,15 @@ pub(crate) struct Items<'a> {
     rest: &'a [u8],
     /// Those of the one that runs.
     args: Args<'a>,
-    /// Those that are to run now.
+    /// Those that are to run now,
     claimed: Range<u32>,
-    /// How many they were.
+    /// and how many more may be claimed, one by one, to be run with them.
+    more: u32,
+    /// How many of them have begun.
     count: u32,
-    /// They are several, and nothing is to be noted of each but that it runs.
+    /// They are several.
+    is_batch: bool,
+    /// They are, and nothing is to be noted of each but that it runs.
     is_plain: bool,
     /// The code of what one item takes of late: told of each of several, which are not timed one by one.
     pace_code: u8,
@@ -120,27 +126,50 @@ impl<'a> Items<'a> {
         let Server { link, ref pace, .. } = *self.server;
         let pace = pace.get(self.header.job as usize).copied().unwrap_or(0);
         let want = CLAIM.checked_div(pace).map_or(1, |items| items.clamp(1, CLAIM_ITEMS as u64) as u32);
+        if !self.claim_some(if self.header.apart { 1 } else { want }) {
+            return false;
+        }
+        let left = self.header.items.saturating_sub(self.claimed.end);
+        self.more = if self.header.apart { left.min(want - 1) } else { 0 };
+        self.count = 0;
+        self.is_batch = self.claimed.len() as u32 + self.more > 1;
+        self.is_plain = self.is_batch && !self.header.watched && self.server.marks.is_none();
+        self.server.begin = Instant::now();
+        self.pace_code = duration_code(pace);
+        link.in_batch.store(self.is_batch, Ordering::Release);
+        true
+    }
+
+    /// Claims up to `want` items. `false` if there are no more.
+    #[inline]
+    fn claim_some(&mut self, want: u32) -> bool {
+        let link = self.server.link;
         let Some(claimed) = link.page.claim(self.header.run, want) else { return false };
         if claimed.start != self.claimed.end {
             link.end(LastWords::BadStream);
         }
         self.claimed = claimed;
-        self.count = self.claimed.len() as u32;
-        self.is_plain = self.is_batch() && !self.header.watched && self.server.marks.is_none();
-        self.server.begin = Instant::now();
-        self.pace_code = duration_code(pace);
-        link.in_batch.store(self.is_batch(), Ordering::Release);
         true
     }
 
-    fn is_batch(&self) -> bool {
-        self.count > 1
+    /// The next item that is claimed, or that can be.
+    #[inline]
+    fn next_claimed(&mut self) -> Option<u32> {
+        if self.claimed.is_empty() {
+            self.more = self.more.checked_sub(1)?;
+            if !self.claim_some(1) {
+                self.more = 0;
+                return None;
+            }
+        }
+        self.count += 1;
+        self.claimed.next()
     }
 
     /// The claimed ones have run.
     fn pause(&mut self) {
         let link = self.server.link;
-        if self.is_batch() {
+        if self.is_batch {
             link.check_channel();
             link.in_batch.store(false, Ordering::Release);
             self.server.end = Instant::now();
@@ -149,7 +178,7 @@ impl<'a> Items<'a> {
             self.server.result = Vec::new();
         }
         context::set(None);
-        let took = self.took() / u64::from(self.count);
+        let took = self.took() / u64::from(self.count.max(1));
         self.server.note_pace(self.header.job, took);
         flush_standard_output();
         if self.server.lingers {
@@ -167,23 +196,21 @@ impl<'a> Items<'a> {
     /// Takes the next item's arguments, if there is one; it counts as begun.
     #[inline]
     fn next(&mut self) -> bool {
+        let Some(item) = self.next_claimed() else { return false };
         if self.is_plain
-            && !self.claimed.is_empty()
             && let Some(args) = take_piece(&mut self.rest)
         {
-            let item = self.claimed.start;
-            self.claimed.start += 1;
             self.args = Args::Here(args);
             self.server.link.page.note_current(self.header.run, item);
             context::set(Some(item));
             self.server.result.clear();
             return true;
         }
-        self.next_of_any()
+        self.next_of_any(item)
     }
 
-    fn next_of_any(&mut self) -> bool {
-        while let Some(item) = self.claimed.next() {
+    fn next_of_any(&mut self, mut item: u32) -> bool {
+        loop {
             let taken = match take_piece(&mut self.rest) {
                 Some(args) => {
                     self.args = Args::Here(args);
@@ -196,8 +223,11 @@ impl<'a> Items<'a> {
                 Ok(()) => return true,
                 Err(fault) => self.done(Some(Box::new(fault)), None),
             }
+            match self.next_claimed() {
+                Some(next) => item = next,
+                None => return false,
+            }
         }
-        false
     }
 
     /// Arguments that lie in the arena.
@@ -271,13 +301,13 @@ impl<'a> Items<'a> {
         }
         context::set(None);
         link.check_fork();
-        if !self.is_batch() {
+        if !self.is_batch {
             link.check_results();
         }
         if let Some(marks) = &self.server.marks {
             marks.end();
         }
-        let code = match self.is_batch() {
+        let code = match self.is_batch {
             true => self.pace_code,
             false => {
                 self.server.end = Instant::now();
@@ -293,7 +323,7 @@ impl<'a> Items<'a> {
             (None, None) if result.len() <= MAX_BODY => out.send(Kind::Done, code, result),
             (fault, _) => self.fault(fault, code),
         }
-        if self.is_batch() {
+        if self.is_batch {
             // The next item may take longer than was thought.
             link.arm();
         }

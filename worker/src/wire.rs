@@ -3,7 +3,7 @@
 //! A run's body is laid out by hand, because it is the hot path and its arguments must not be copied:
 //!
 //! ```text
-//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | polls u8 | 0
+//!   run u32 | job u32 | items u32 | attempt u32 | first id u64 | encoding u8 | watched u8 | polls u8 | apart u8
 //!   then for each item:  length u32 | its arguments
 //!                   or:  u32::MAX   | the place where they lie: offset u64 | length u64
 //! ```
@@ -45,6 +45,8 @@ pub struct RunHeader {
     pub watched: bool,
     /// A core is free for the worker to poll on, once it has nothing to do.
     pub polls: bool,
+    /// Each item may be withdrawn by itself: they are claimed one by one.
+    pub apart: bool,
 }
 
 impl RunHeader {
@@ -59,7 +61,9 @@ impl RunHeader {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.first_id.to_le_bytes());
-        out.extend_from_slice(&[self.encoding as u8, u8::from(self.watched), u8::from(self.polls), 0]);
+        let flags = [self.watched, self.polls, self.apart].map(u8::from);
+        out.push(self.encoding as u8);
+        out.extend_from_slice(&flags);
     }
 
     /// Takes it off the front of a body.
@@ -82,6 +86,7 @@ impl RunHeader {
             encoding,
             watched: head[25] != 0,
             polls: head[26] != 0,
+            apart: head[27] != 0,
         };
         Some((header, rest))
     }
@@ -252,9 +257,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool, watched: bool, polls: bool) {
+        fn a_run_header_survives(run: u32, job: u32, items: u32, attempt: u32, first_id: u64, text: bool, flags: [bool; 3]) {
+            let [watched, polls, apart] = flags;
             let encoding = if text { Encoding::Text } else { Encoding::Binary };
-            let header = RunHeader { run, job, items, attempt, first_id, encoding, watched, polls };
+            let header = RunHeader { run, job, items, attempt, first_id, encoding, watched, polls, apart };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             bytes.push(9);

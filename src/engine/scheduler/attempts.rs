@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::chance::mix;
-use super::{Answer, Counts, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Tried, Verdict};
+use super::{
+    Answer, Counts, Effects, Ending, Event, Item, Lot, Payload, Phase, Scheduler, Target, Tried, Verdict,
+};
 
 /// An item that this many workers have died of is not tried again, whatever its retries.
 const POISON: u32 = 3;
@@ -88,7 +90,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// Whether an item that has failed once more may be tried again.
     pub(super) fn may_try_again(&self, lot: &Lot<P>) -> bool {
         let task = &self.tasks[lot.task];
-        let goes_on = matches!(self.phase, Phase::Open | Phase::Closed) && !task.withdrawn;
+        let wanted = !task.is_withdrawn(lot.first.index);
+        let goes_on = wanted && matches!(self.phase, Phase::Open | Phase::Closed);
         goes_on && lot.tried.attempts < task.spec.terms.retries
     }
 
@@ -108,7 +111,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             return self.delay(lot, at, now);
         }
         let verdict = match verdict {
-            verdict if verdict.is_limit() && self.tasks[lot.task].withdrawn => Verdict::Cancelled,
+            verdict if verdict.is_limit() && self.tasks[lot.task].is_withdrawn(lot.first.index) => {
+                Verdict::Cancelled
+            }
             verdict => verdict,
         };
         self.end_item(lot.task, lot.first, Some(at), verdict, effects);
@@ -147,20 +152,24 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.delayed.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now))
     }
 
-    /// A withdrawn task's items are not tried again; whether there were any.
-    pub(super) fn cancel_delayed(&mut self, task: usize) -> bool {
-        if self.tasks[task].delayed == 0 {
+    /// Items that were withdrawn are not tried again; whether there were any.
+    pub(super) fn cancel_delayed(&mut self, target: Target) -> bool {
+        let before = self.tasks[target.task].delayed;
+        if before == 0 {
             return false;
         }
         let Scheduler { delayed, tasks, counts, listener, .. } = self;
+        let task = &mut tasks[target.task];
         delayed.retain(|_, lot| {
-            if lot.task == task {
+            let dropped = target.has(lot.task, lot.first.index);
+            if dropped {
                 listener.cancelled(lot, None);
+                task.delayed -= 1;
             }
-            lot.task != task
+            !dropped
         });
-        counts.cancelled += std::mem::take(&mut tasks[task].delayed);
-        true
+        counts.cancelled += before - task.delayed;
+        task.delayed < before
     }
 
     /// The pool ends: nothing is tried again.

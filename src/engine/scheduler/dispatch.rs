@@ -7,12 +7,12 @@ use sidestep_worker::wire::RunHeader;
 
 use super::sizing::{self, AHEAD_BYTES};
 use super::slot::{Run, Slot, State};
-use super::{Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
+use super::{Bond, Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
 const WORTH_MOVING: u64 = 200_000;
 /// Or if its worker has not answered for this long, whatever it was thought to take.
-const STALE: Duration = Duration::from_millis(1);
+pub(super) const STALE: Duration = Duration::from_millis(1);
 /// How often idle workers look for such work.
 const LEVEL_EVERY: Duration = Duration::from_millis(2);
 
@@ -35,11 +35,12 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     fn note_queued(&mut self, lot: &Lot<P>) -> bool {
         let task = &mut self.tasks[lot.task];
         let count = u64::from(lot.count);
-        if task.withdrawn {
+        if matches!(task.bond, Bond::Call { withdrawn: true }) {
             self.counts.cancelled += count;
             self.listener.cancelled(lot, None);
             return false;
         }
+        task.note_waiting(lot);
         task.lots += 1;
         task.queued += count;
         self.queued += count;
@@ -49,57 +50,62 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         true
     }
 
-    /// Lots of withdrawn tasks leave the queue in one sweep, once they are the greater part of it.
+    /// Items that were withdrawn leave the queue in one sweep, once they are the greater part of it.
     pub(super) fn sweep(&mut self) {
-        if self.dead_lots * 2 <= self.queue.len() + 64 {
+        if self.dead <= self.queued + 64 {
             return;
         }
-        let Scheduler { tasks, listener, .. } = self;
-        let mut over = Vec::new();
-        self.queue.retain(|lot| {
-            let task = &mut tasks[lot.task];
-            if task.withdrawn {
-                task.lots -= 1;
-                over.push(lot.task);
-                listener.cancelled(lot, None);
+        for mut lot in std::mem::take(&mut self.queue) {
+            let index = lot.task;
+            let task = &mut self.tasks[index];
+            task.lots -= 1;
+            while lot.count > 0 {
+                let (wanted, count) = task.front(&lot);
+                let part = lot.take_front(count);
+                if wanted {
+                    task.lots += 1;
+                    self.queue.push_back(part);
+                } else {
+                    self.listener.cancelled(&part, None);
+                }
             }
-            !task.withdrawn
-        });
-        self.dead_lots = 0;
-        for task in over {
-            if self.tasks.contains(task) {
-                self.forget_if_over(task);
-            }
+            self.forget_if_over(index);
         }
+        self.dead = 0;
     }
 
     /// Sends what can be sent.
     pub(super) fn dispatch(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
         while self.has_live_front() {
-            let Some(at) = self.pick(effects) else { return };
+            let Some(at) = self.pick(now, effects) else { return };
             self.send(at, now, effects);
         }
         while !self.crowded.is_empty() && self.has_idle(effects) && self.level(now, effects) {
             while self.has_live_front() && self.has_idle(effects) {
-                let Some(at) = self.pick(effects) else { return };
+                let Some(at) = self.pick(now, effects) else { return };
                 self.send(at, now, effects);
             }
         }
     }
 
-    /// Drops lots of withdrawn tasks from the queue's front.
+    /// Drops items that were withdrawn from the queue's front.
     fn has_live_front(&mut self) -> bool {
-        while let Some(lot) = self.queue.front() {
+        while let Some(lot) = self.queue.front_mut() {
             let index = lot.task;
             let task = &mut self.tasks[index];
-            if !task.withdrawn {
+            let (wanted, count) = task.front(lot);
+            if wanted {
                 return true;
             }
-            task.lots -= 1;
-            self.dead_lots -= 1;
-            self.listener.cancelled(lot, None);
-            self.queue.pop_front();
-            self.forget_if_over(index);
+            let dropped = lot.take_front(count);
+            let is_empty = lot.count == 0;
+            self.listener.cancelled(&dropped, None);
+            self.dead -= u64::from(count);
+            if is_empty {
+                task.lots -= 1;
+                self.queue.pop_front();
+                self.forget_if_over(index);
+            }
         }
         false
     }
@@ -112,13 +118,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let pace = self.paces.of(task.spec.job);
         let share = self.queued / (2 * self.target.max(1) as u64);
         let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share)).min(MAX_RUN);
+        let (_, live) = task.front(&lot);
         let wanted = u64::from(wanted).min(self.slots[at].quota) as u32;
-        let count = fitting(&lot, wanted);
+        let count = fitting(&lot, wanted.min(live));
         let bytes = lot.payload.weight(count);
         task.queued -= u64::from(count);
         task.queued_bytes -= bytes;
         self.queued_bytes -= bytes;
         task.active += u64::from(count);
+        task.note_sent(lot.first, count);
         self.queued -= u64::from(count);
         if count < lot.count {
             let rest = lot.split_off(count);
@@ -136,6 +144,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             encoding: task.spec.encoding,
             watched: task.spec.terms.limit.is_some() || self.limits.any(),
             polls,
+            apart: task.is_loose(),
         };
         effects.send(at, &header, &lot.payload);
         self.listener.tell(|| Event::Sent { id: header.first_id, count, slot: at, attempt: header.attempt });
@@ -235,9 +244,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         next
     }
 
-    /// Whether one worker has more than one item while another has none.
+    /// Whether a worker has none while another has more than one item, or while something waits.
     pub(crate) fn is_uneven(&mut self, effects: &impl Effects<P, S>) -> bool {
-        !self.crowded.is_empty() && self.has_idle(effects)
+        (self.queued > 0 || !self.crowded.is_empty()) && self.has_idle(effects)
     }
 
     /// Whether anything is expected of a worker.

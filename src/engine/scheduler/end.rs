@@ -67,25 +67,29 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     }
 
     pub(super) fn empty_queue(&mut self, verdict: Verdict, effects: &mut impl Effects<P, S>) {
-        for lot in std::mem::take(&mut self.queue) {
-            let task = &mut self.tasks[lot.task];
-            task.lots -= 1;
-            if !task.withdrawn {
-                let count = u64::from(lot.count);
-                task.queued -= count;
-                task.active += count;
-                self.queued -= count;
-                let bytes = lot.payload.weight(lot.count);
+        for mut lot in std::mem::take(&mut self.queue) {
+            while lot.count > 0 {
+                let task = &mut self.tasks[lot.task];
+                let (wanted, count) = task.front(&lot);
+                let part = lot.take_front(count);
+                if !wanted {
+                    self.listener.cancelled(&part, None);
+                    continue;
+                }
+                task.note_sent(part.first, count);
+                task.queued -= u64::from(count);
+                task.active += u64::from(count);
+                self.queued -= u64::from(count);
+                let bytes = part.payload.weight(count);
                 task.queued_bytes -= bytes;
                 self.queued_bytes -= bytes;
-                for offset in 0..lot.count {
-                    self.end_item(lot.task, lot.item(offset), None, verdict, effects);
+                for offset in 0..count {
+                    self.end_item(part.task, part.item(offset), None, verdict, effects);
                 }
-            } else {
-                self.listener.cancelled(&lot, None);
             }
+            self.tasks[lot.task].lots -= 1;
             self.forget_if_over(lot.task);
         }
-        self.dead_lots = 0;
+        self.dead = 0;
     }
 }

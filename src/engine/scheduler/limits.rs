@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::slot::{Run, State};
-use super::{Effects, Fate, Lot, Payload, Scheduler, TaskKey, Verdict};
+use super::{Effects, Fate, Lot, Payload, Scheduler, Target, Verdict};
 
 /// The item that a worker is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ impl Running {
 /// Why a worker was killed, or asked to end, in the middle of an item.
 #[derive(Debug)]
 pub(super) enum Doom<P> {
-    /// Whoever submitted this task wants it no more.
-    Cancelled(TaskKey),
+    /// Whoever submitted these wants them no more.
+    Cancelled(Target),
     /// An item was charged already.
     Charged {
         run: u32,
@@ -48,9 +48,13 @@ pub(super) enum Doom<P> {
 
 impl<P> Doom<P> {
     /// What the results of a run's items from `item` on are good for, and for how many of them that holds.
-    pub(super) fn fate_of(&mut self, task: usize, number: u32, item: u32) -> (Fate, u32) {
+    pub(super) fn fate_of(&mut self, lot: &Lot<P>, number: u32, item: u32) -> (Fate, u32) {
         match self {
-            Doom::Cancelled(key) if key.index == task => (Fate::Cancelled, u32::MAX),
+            Doom::Cancelled(target) => match target.places(lot) {
+                places if places.contains(&item) => (Fate::Cancelled, places.end - item),
+                places if item < places.start => (Fate::Wanted, places.start - item),
+                _ => (Fate::Wanted, u32::MAX),
+            },
             Doom::Charged { run, item: charged, answered, .. } if *run == number && item == *charged => {
                 *answered = true;
                 (Fate::Late, 1)

@@ -63,4 +63,10 @@ impl<P: Payload> Lot<P> {
             *self = self.split_off(count);
         }
     }
+
+    /// Cuts off the first `count` items.
+    pub(crate) fn take_front(&mut self, count: u32) -> Lot<P> {
+        let rest = self.split_off(count);
+        std::mem::replace(self, rest)
+    }
 }

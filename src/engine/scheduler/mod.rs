@@ -19,6 +19,7 @@ mod dispatch;
 mod end;
 mod event;
 mod limits;
+mod loose;
 mod lot;
 mod pick;
 mod recycling;
@@ -32,6 +33,7 @@ mod usage;
 mod workers;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use sidestep_worker::wire::{Encoding, RunHeader};
@@ -41,6 +43,8 @@ use attempts::Delayed;
 pub(crate) use attempts::{Backoff, Terms};
 pub(crate) use event::{Ending, Event, Listener};
 pub(crate) use limits::Running;
+use loose::Bond;
+pub(crate) use loose::{MOST as SINGLES, SingleKey};
 pub(crate) use lot::{Lot, Payload, Tried};
 pub(crate) use recycling::Recycling;
 pub(crate) use room::{Bounds, Grant, Load, Room};
@@ -127,8 +131,34 @@ pub(crate) struct TaskKey {
     serial: u64,
 }
 
+/// What is withdrawn: all of a task, or one item of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    task: usize,
+    item: Option<u64>,
+}
+
+impl Target {
+    /// Whether an item of a task is part of it.
+    fn has(self, task: usize, index: u64) -> bool {
+        self.task == task && self.item.is_none_or(|item| item == index)
+    }
+
+    /// Its items' places in a lot.
+    fn places<P>(self, lot: &Lot<P>) -> Range<u32> {
+        match self.item {
+            _ if self.task != lot.task => 0..0,
+            None => 0..lot.count,
+            Some(item) => match item.checked_sub(lot.first.index) {
+                Some(place) if place < u64::from(lot.count) => place as u32..place as u32 + 1,
+                _ => 0..0,
+            },
+        }
+    }
+}
+
 /// What a task needs besides its items.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TaskSpec {
     /// The job's number in the workers' table.
     pub(crate) job: u32,
@@ -159,8 +189,7 @@ struct Task<S> {
     delayed: u64,
     /// More items may come.
     open: bool,
-    /// What has not started is to be dropped.
-    withdrawn: bool,
+    bond: Bond,
 }
 
 /// Items that a worker has answered, in order: consecutive items of one task.
@@ -260,8 +289,8 @@ pub(crate) struct Scheduler<P, S> {
     queued: u64,
     /// and the bytes of their arguments.
     queued_bytes: usize,
-    /// Lots in the queue of tasks that are.
-    dead_lots: usize,
+    /// Items in the queue that were withdrawn.
+    dead: u64,
     slots: Vec<Slot<P>>,
     /// How many threads can run at a time.
     cores: usize,
@@ -319,7 +348,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             queue: VecDeque::new(),
             queued: 0,
             queued_bytes: 0,
-            dead_lots: 0,
+            dead: 0,
             slots: Vec::new(),
             cores,
             target: 0,

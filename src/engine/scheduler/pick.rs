@@ -1,23 +1,37 @@
 //! Which worker gets the next run.
 
+use std::time::Instant;
+
 use sidestep_worker::page::SLOTS;
 
-use super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG, RUN, WAKE};
+use super::dispatch::STALE;
+use super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG, RUN, SLIGHT, WAKE};
 use super::slot::State;
 use super::{Effects, Payload, Scheduler};
 
 impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// The worker for the next run: an idle one, the one used last first; else one that has room for more. What is over
-    /// sooner than an idle worker is awake goes to one that is awake, once there are as many of these as cores.
-    pub(super) fn pick(&mut self, effects: &impl Effects<P, S>) -> Option<usize> {
-        let soon = !self.has_free_core() && self.is_over_soon();
-        if soon && let Some(at) = self.pick_awake(effects) {
+    /// sooner than an idle worker is awake goes to one that is awake. `None` also for a lot that may grow: it is in no hurry
+    /// while those who are awake have something to do.
+    pub(super) fn pick(&mut self, now: Instant, effects: &impl Effects<P, S>) -> Option<usize> {
+        let grows = self.may_grow();
+        let free = self.has_free_core();
+        if grows && !free && self.is_served(now) {
+            return None;
+        }
+        if !grows
+            && self.is_over_soon()
+            && let Some(at) = self.pick_awake(if free { WAKE } else { RUN }, effects)
+        {
             return Some(at);
         }
         if self.has_idle(effects) {
             let at = self.idle.pop()?;
             self.slots[at].in_idle = false;
             return Some(at);
+        }
+        if grows {
+            return None;
         }
         while let Some(at) = self.roomy.pop_front() {
             self.slots[at].in_roomy = false;
@@ -28,10 +42,10 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         None
     }
 
-    /// A worker that is at work and has no more ahead than a run takes: the one that was sent something last, or least
-    /// lately. If it gets stuck, others take from it what it has not begun.
-    fn pick_awake(&mut self, effects: &impl Effects<P, S>) -> Option<usize> {
-        let is_soon_done = |at: &usize| self.slots[*at].ahead <= RUN && self.has_room(*at, effects);
+    /// A worker that is at work and has no more than so much ahead, in nanoseconds: the one that was sent something last, or
+    /// least lately. If it gets stuck, others take from it what it has not begun.
+    fn pick_awake(&mut self, ahead: u64, effects: &impl Effects<P, S>) -> Option<usize> {
+        let is_soon_done = |at: &usize| self.slots[*at].ahead <= ahead && self.has_room(*at, effects);
         let at = if self.roomy.back().is_some_and(is_soon_done) {
             self.roomy.pop_back()?
         } else if self.roomy.front().is_some_and(is_soon_done) {
@@ -48,6 +62,25 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.queue.front().is_some_and(|lot| {
             let pace = self.paces.of(self.tasks[lot.task].spec.job);
             pace > 0 && pace.saturating_mul(u64::from(lot.count)) < WAKE
+        })
+    }
+
+    /// Whether the lot at the queue's front is hardly worth a run yet, and single jobs that come may join it.
+    fn may_grow(&self) -> bool {
+        self.queue.len() == 1
+            && self.queue.front().is_some_and(|lot| {
+                let task = &self.tasks[lot.task];
+                let pace = self.paces.of(task.spec.job);
+                task.is_loose() && pace > 0 && pace.saturating_mul(u64::from(lot.count)) < SLIGHT
+            })
+    }
+
+    /// Whether the worker that was sent something last goes on with it.
+    fn is_served(&self, now: Instant) -> bool {
+        let last = self.roomy.back().map(|at| &self.slots[*at]);
+        last.is_some_and(|slot| {
+            let recent = now.saturating_duration_since(slot.progress) < STALE;
+            slot.state == State::Ready && !slot.flight.is_empty() && recent
         })
     }
 

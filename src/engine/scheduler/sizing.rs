@@ -11,6 +11,9 @@ pub(super) const AHEAD_BYTES: usize = 128 << 10;
 pub(super) const AHEAD_RUNS: usize = 128;
 /// It takes about this long to wake a worker, in nanoseconds.
 pub(super) const WAKE: u64 = 30_000;
+/// Single jobs that come one after the other wait for each other until they take about this long, in nanoseconds, as
+/// long as the workers have something to do.
+pub(super) const SLIGHT: u64 = 20_000;
 /// Jobs that take longer than this are not sent ahead at all: the next one waits where every worker can get it.
 pub(super) const LONG: u64 = 5_000_000;
 
@@ -42,7 +45,10 @@ impl Paces {
 pub(super) fn run_items(pace: u64, share: u64) -> u32 {
     match RUN.checked_div(pace) {
         None => 1,
-        Some(items) => items.clamp(1, share.max(1)).min(u64::from(u16::MAX)) as u32,
+        Some(items) => {
+            let least = SLIGHT / pace;
+            items.clamp(1, share.max(least).max(1)).min(u64::from(u16::MAX)) as u32
+        }
     }
 }
 
@@ -55,8 +61,10 @@ mod tests {
         assert_eq!(run_items(0, 1000), 1, "nothing is known yet");
         assert_eq!(run_items(1_000_000, 1000), 1);
         assert_eq!(run_items(1_000, 10_000), 500);
-        assert_eq!(run_items(1_000, 10), 10, "the end is shared");
-        assert_eq!(run_items(1, 0), 1);
+        assert_eq!(run_items(20_000, 10), 10, "the end is shared");
+        assert_eq!(run_items(1_000, 10), 20, "as far as that is worth it");
+        assert_eq!(run_items(1, 0), 20_000);
+        assert_eq!(run_items(100_000, 0), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::Doom;
 use super::usage::Measured;
-use super::{Down, Fate, Item, Lot, Payload, TaskKey};
+use super::{Down, Fate, Item, Lot, Payload, Target};
 
 /// Where a worker is in its life.
 ///
@@ -208,7 +208,7 @@ impl<P: Payload> Slot<P> {
         let run = self.flight.front_mut()?;
         let (fate, most) = match &mut self.doom {
             None => (Fate::Wanted, u32::MAX),
-            Some(doom) => doom.fate_of(run.lot.task, run.number, run.answered),
+            Some(doom) => doom.fate_of(&run.lot, run.number, run.answered),
         };
         let alone = run.again && fate == Fate::Wanted;
         let part = if alone { 1 } else { count.min(run.left()).min(most) };
@@ -268,18 +268,21 @@ impl<P: Payload> Slot<P> {
         })
     }
 
-    /// Whether the item that runs may be one of this task. The worker is in the last run of which it has claimed
+    /// Whether the item that runs may be one of these. The worker is in the last run of which it has claimed
     /// anything: those before it are done, and their results are committed, be they read or not.
-    pub(super) fn may_run(&self, task: usize, claimed: impl Fn(u32) -> u32) -> bool {
-        let last = self.flight.iter().rev().find(|run| claimed(run.number) > 0);
-        last.is_some_and(|run| run.lot.task == task)
+    pub(super) fn may_run(&self, target: Target, claimed: impl Fn(u32) -> u32) -> bool {
+        let mut begun = self.flight.iter().rev().filter_map(|run| {
+            let last = claimed(run.number).min(run.lot.count).checked_sub(1)?;
+            Some((run.lot.task, run.lot.item(last).index))
+        });
+        begun.next().is_some_and(|(task, index)| target.has(task, index))
     }
 
-    /// Whether it was killed for this task's sake, and something of it is still to end.
-    pub(super) fn is_killed_for(&self, key: TaskKey) -> bool {
+    /// Whether it was killed for their sake, and something of them is still to end.
+    pub(super) fn is_killed_for(&self, target: Target) -> bool {
         match &self.doom {
-            Some(Doom::Cancelled(other)) => *other == key && !self.flight.is_empty(),
-            Some(Doom::Charged { retry: Some((lot, _)), .. }) => lot.task == key.index,
+            Some(Doom::Cancelled(other)) => *other == target && !self.flight.is_empty(),
+            Some(Doom::Charged { retry: Some((lot, _)), .. }) => target.has(lot.task, lot.first.index),
             _ => false,
         }
     }

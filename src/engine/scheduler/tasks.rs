@@ -8,13 +8,13 @@ use slab::Slab;
 use super::limits::Doom;
 use super::slot::{Answered, State};
 use super::{
-    Answer, Effects, Ending, Event, Fate, Item, Lot, Payload, Phase, Scheduler, Task, TaskKey, TaskSpec,
-    Tried, Withdrawn,
+    Answer, Bond, Effects, Ending, Event, Fate, Item, Lot, Payload, Phase, Scheduler, Target, Task, TaskKey,
+    TaskSpec, Tried, Withdrawn,
 };
 
 impl<S> Task<S> {
     fn takes(&self, phase: Phase) -> bool {
-        !self.withdrawn
+        !matches!(self.bond, Bond::Call { withdrawn: true })
             && match phase {
                 Phase::Open => true,
                 Phase::Closed => !self.spec.lazy,
@@ -30,21 +30,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             return None;
         }
         self.feeding += usize::from(!spec.lazy);
+        let index = self.add_task(sink, spec, Bond::Call { withdrawn: false });
+        Some(TaskKey { index, serial: self.tasks[index].serial })
+    }
+
+    pub(super) fn add_task(&mut self, sink: S, spec: TaskSpec, bond: Bond) -> usize {
         let serial = self.next_serial;
         self.next_serial += 1;
-        let task = Task {
-            serial,
-            sink,
-            spec,
-            queued: 0,
-            queued_bytes: 0,
-            lots: 0,
-            active: 0,
-            delayed: 0,
-            open: true,
-            withdrawn: false,
-        };
-        Some(TaskKey { index: self.tasks.insert(task), serial })
+        let open = matches!(bond, Bond::Call { .. });
+        let (queued, queued_bytes, lots, active, delayed) = (0, 0, 0, 0, 0);
+        let task = Task { serial, sink, spec, queued, queued_bytes, lots, active, delayed, open, bond };
+        self.tasks.insert(task)
     }
 
     /// Adds items to a task, the first one's place being `index`, sends what can be sent and gives the first one's id.
@@ -59,17 +55,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) -> Option<u64> {
-        let id = self.next_id;
         let task = Self::find(&mut self.tasks, key)?;
         if !task.takes(self.phase) {
-            let ending = if task.withdrawn { Ending::Cancelled } else { Ending::Failed };
+            let ending = if task.is_withdrawn(index) { Ending::Cancelled } else { Ending::Failed };
             self.count_unsent(count, ending);
             return None;
         }
-        self.next_id += u64::from(count);
-        self.counts.submitted += u64::from(count);
+        let job = task.spec.job;
+        let id = self.note_submitted(job, count);
         let lot = Lot { task: key.index, first: Item { index, id }, count, payload, tried: Tried::default() };
-        self.listener.tell(|| Event::Queued { id, count, job: task.spec.job });
         self.enqueue_back(lot);
         self.dispatch(now, effects);
         Some(id)
@@ -121,18 +115,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     ) -> Withdrawn {
         let Some(task) = Self::find(&mut self.tasks, key) else { return Withdrawn::Nothing };
         let mut outcome = Withdrawn::Nothing;
-        if !task.withdrawn {
-            task.withdrawn = true;
-            if task.queued > 0 {
-                outcome = Withdrawn::Waiting;
-            }
-            self.queued -= task.queued;
-            self.queued_bytes -= std::mem::take(&mut task.queued_bytes);
-            self.counts.cancelled += task.queued;
-            self.dead_lots += task.lots as usize;
-            task.queued = 0;
+        let target = Target { task: key.index, item: None };
+        task.bond = Bond::Call { withdrawn: true };
+        let queued = std::mem::take(&mut task.queued);
+        if queued > 0 {
+            outcome = Withdrawn::Waiting;
         }
-        if self.cancel_delayed(key.index) {
+        self.queued -= queued;
+        self.queued_bytes -= std::mem::take(&mut task.queued_bytes);
+        self.counts.cancelled += queued;
+        self.dead += queued;
+        if self.cancel_delayed(target) {
             outcome = Withdrawn::Waiting;
         }
         for at in 0..self.slots.len() {
@@ -141,15 +134,19 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             }
         }
         for at in 0..self.slots.len() {
-            if kill && self.kill_running(at, key, now, effects) {
+            if kill && self.kill_running(at, target, now, effects) {
                 outcome = Withdrawn::Running;
             }
         }
+        self.after_withdrawal(key.index, now, effects);
+        outcome
+    }
+
+    pub(super) fn after_withdrawal(&mut self, task: usize, now: Instant, effects: &mut impl Effects<P, S>) {
         self.sweep();
-        self.forget_if_over(key.index);
+        self.forget_if_over(task);
         self.dispatch(now, effects);
         self.retire_if_done(now, effects);
-        outcome
     }
 
     /// Takes all unclaimed items of a task back from one worker; they count as cancelled.
@@ -189,24 +186,28 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     pub(super) fn kill_running(
         &mut self,
         at: usize,
-        key: TaskKey,
+        target: Target,
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) -> bool {
         let slot = &self.slots[at];
         if slot.doom.is_some() {
-            return slot.is_killed_for(key);
+            return slot.is_killed_for(target);
         }
-        if !slot.may_run(key.index, |run| effects.claimed(at, run)) {
+        if !slot.may_run(target, |run| effects.claimed(at, run)) {
             return false;
         }
         self.take_back(at, u32::MAX, effects);
         let slot = &mut self.slots[at];
-        // Since it was asked it may have begun another task's run; that one is innocent.
-        if slot.flight.back().is_none_or(|run| run.lot.task != key.index) {
+        // Since it was asked it may have begun something else, which is innocent.
+        if slot
+            .flight
+            .back()
+            .is_none_or(|run| !target.has(run.lot.task, run.lot.item(run.lot.count - 1).index))
+        {
             return false;
         }
-        slot.doom = Some(Doom::Cancelled(key));
+        slot.doom = Some(Doom::Cancelled(target));
         slot.set(State::Leaving, now);
         effects.kill(at);
         true

@@ -155,13 +155,18 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         for run in flight {
             let claimed = effects.claimed(at, run.number).min(run.lot.count);
             let mut charged = run.charged(how, claimed);
-            let verdict = match &doom {
-                Some(Doom::Cancelled(key)) if key.index == run.lot.task => {
-                    // Whoever cancelled them waits for them, those too that were claimed and had not begun.
-                    charged = run.left();
-                    Verdict::Cancelled
+            let cancelled = match &doom {
+                Some(Doom::Cancelled(target)) => target.places(&run.lot),
+                _ => 0..0,
+            };
+            if cancelled.end > run.answered {
+                // Whoever cancelled them waits for them, those too that were claimed and had not begun.
+                charged = charged.max(cancelled.end - run.answered);
+            }
+            let verdict = match how {
+                Down::Died(Some(noted)) if noted == (run.number, run.answered) => {
+                    Verdict::Lost { attempts: 0 }
                 }
-                _ if how == Down::Died(Some((run.number, run.answered))) => Verdict::Lost { attempts: 0 },
                 _ => Verdict::Protocol,
             };
             let mut lot = run.lot;
@@ -173,6 +178,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
                     self.tasks[lot.task].active -= 1;
                     self.forget_if_over(lot.task);
                 } else {
+                    let verdict = if cancelled.contains(&place) { Verdict::Cancelled } else { verdict };
                     self.fail(lot, at, verdict, now, effects);
                 }
                 lot = behind;
@@ -190,7 +196,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     }
 
     /// What a gone worker has not begun goes back to the queue.
-    fn send_again(&mut self, lot: Lot<P>, at: usize) {
+    pub(super) fn send_again(&mut self, lot: Lot<P>, at: usize) {
         self.tasks[lot.task].active -= u64::from(lot.count);
         let (id, count) = (lot.first.id, lot.count);
         self.listener.tell(|| Event::TakenBack { id, count, slot: at });

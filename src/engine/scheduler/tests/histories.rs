@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::super::*;
-use super::rig::Rig;
+use super::rig::{Bound, Rig, TaskRecord};
 
 /// One thing that happens. Numbers choose among what there is at the moment.
 #[derive(Debug, Clone)]
@@ -15,6 +15,14 @@ enum Op {
     Submit {
         terms: Terms,
         job: u32,
+    },
+    Join {
+        terms: Terms,
+        job: u32,
+        unique: bool,
+    },
+    Cancel {
+        which: usize,
     },
     Ask {
         size: usize,
@@ -109,6 +117,9 @@ fn op() -> impl Strategy<Value = Op> {
     let results = prop_oneof![Just(0), Just(1), Just(usize::MAX)];
     prop_oneof![
         20 => (terms.clone(), 0..3u32).prop_map(|(terms, job)| Op::Submit { terms, job }),
+        30 => (terms.clone(), 0..2u32, prop::bool::weighted(0.9))
+            .prop_map(|(terms, job, unique)| Op::Join { terms, job, unique }),
+        14 => (0..1000usize).prop_map(|which| Op::Cancel { which }),
         10 => size.clone().prop_map(|size| Op::Ask { size }),
         6 => any_task.clone().prop_map(|which| Op::Bring { which }),
         1 => any_task.clone().prop_map(|which| Op::GiveUp { which }),
@@ -162,6 +173,19 @@ impl Rig {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match op {
             Op::Submit { terms, job } => drop(self.submit_on(terms, job)),
+            Op::Join { terms, job, unique } => drop(self.join_on(terms, job, unique)),
+            Op::Cancel { which } => {
+                let loose = |(task, record): (usize, &TaskRecord)| match record.key {
+                    Bound::Loose(..) => Some((task, record.items)),
+                    Bound::Call(_) => None,
+                };
+                let loose: Vec<_> = self.tasks.iter().enumerate().filter_map(loose).collect();
+                if let Some(which) = pick(which, loose.iter().map(|(_, items)| *items as usize).sum()) {
+                    let items = loose.iter().flat_map(|(task, items)| (0..*items).map(|item| (*task, item)));
+                    let (task, item) = items.rev().nth(which).unwrap();
+                    self.cancel(task, item);
+                }
+            }
             Op::Ask { size } => self.ask(size),
             Op::Bring { which } => self.bring(which),
             Op::GiveUp { which } => self.give_up(which),

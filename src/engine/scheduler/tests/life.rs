@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::items::End;
-use super::rig::{MILLI, Rig};
+use super::rig::{Bound, MILLI, Rig};
 
 #[test]
 fn jobs_wait_for_the_first_worker() {
@@ -265,12 +265,19 @@ fn a_start_during_the_end_is_ended_too() {
 #[test]
 fn a_task_that_is_over_is_not_taken_for_the_next_in_its_place() {
     let mut rig = Rig::up(1);
-    let first = rig.submit(0).unwrap();
+    let place = |rig: &Rig, task: usize| match rig.tasks[task].key {
+        Bound::Call(key) => key.index,
+        Bound::Loose(key, _) => key.task as usize,
+    };
+    let call = rig.map(0, 1, None);
     rig.serve(0, 1000);
-    let second = rig.submit(0).unwrap();
-    assert_eq!(rig.tasks[first].key.index, rig.tasks[second].key.index);
-    assert_eq!(rig.withdraw(first, true), Withdrawn::Nothing);
-    assert!(!rig.push(first, 1, 1));
+    let single = rig.submit(0).unwrap();
+    rig.serve(0, 1000);
+    let last = rig.submit(0).unwrap();
+    assert!(place(&rig, call) == place(&rig, last) && place(&rig, single) == place(&rig, last));
+    assert_eq!(rig.withdraw(call, true), Withdrawn::Nothing);
+    assert_eq!(rig.withdraw(single, true), Withdrawn::Nothing);
+    assert!(!rig.push(call, 1, 1));
     rig.finish_all();
 }
 

@@ -7,6 +7,7 @@ mod histories;
 mod items;
 mod life;
 mod limits;
+mod loose;
 mod recycling;
 mod rig;
 mod room;

@@ -1,5 +1,6 @@
 //! A scheduler in its [`World`], driven as the engine drives it, and looked through after each step.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::world::{Doing, Load, Process, World};
 
 #[derive(Debug)]
 pub(super) struct TaskRecord {
-    pub(super) key: TaskKey,
+    pub(super) key: Bound,
     /// Items so far.
     pub(super) items: u64,
     pub(super) open: bool,
@@ -22,8 +23,15 @@ pub(super) struct TaskRecord {
     pub(super) withdrawn: bool,
     /// It had its one item and no more to come whenever it was withdrawn, as a handle's task.
     single: bool,
-    /// Then the outcome of that.
-    pub(super) cancelled: Option<Withdrawn>,
+    /// Then the outcome of that; of loose items, that of each that was withdrawn.
+    pub(super) cancelled: HashMap<u64, Withdrawn>,
+}
+
+/// A task's key, or that of the first of some single jobs and the bytes of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    Call(TaskKey),
+    Loose(SingleKey, usize),
 }
 
 #[derive(Debug)]
@@ -109,7 +117,8 @@ impl Rig {
         let number = self.tasks.len();
         let spec = TaskSpec { job, encoding: Encoding::Binary, chunk, lazy, terms };
         let key = self.scheduler.open_task(number as u32, spec)?;
-        let (items, open, withdrawn, single, cancelled) = (0, true, false, true, None);
+        let (key, cancelled) = (Bound::Call(key), HashMap::new());
+        let (items, open, withdrawn, single) = (0, true, false, true);
         self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, single, cancelled });
         self.check();
         Some(number)
@@ -117,7 +126,7 @@ impl Rig {
 
     pub(super) fn push(&mut self, task: usize, count: u32, size: usize) -> bool {
         let record = &mut self.tasks[task];
-        let (key, from) = (record.key, record.items);
+        let (Bound::Call(key), from) = (record.key, record.items) else { panic!("task {task} is loose") };
         let keys = (0..u64::from(count)).map(|offset| (task as u32, from + offset));
         self.world.items.add(task as u32, count);
         let load = Load { task: task as u32, from, count, size };
@@ -144,8 +153,9 @@ impl Rig {
     }
 
     pub(super) fn finish(&mut self, task: usize) {
+        let Bound::Call(key) = self.tasks[task].key else { return };
         self.tasks[task].open = false;
-        self.scheduler.finish_input(self.tasks[task].key, self.world.now, &mut self.world);
+        self.scheduler.finish_input(key, self.world.now, &mut self.world);
         self.check();
     }
 
@@ -155,10 +165,63 @@ impl Rig {
     }
 
     pub(super) fn submit_on(&mut self, terms: Terms, job: u32) -> Option<usize> {
-        let task = self.open_on(terms, job, None, false)?;
-        let taken = self.push(task, 1, 100);
-        self.finish(task);
-        taken.then_some(task)
+        let (number, size) = (self.tasks.len(), 100);
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk: None, lazy: false, terms };
+        let load = Load { task: number as u32, from: 0, count: 1, size };
+        self.world.items.add(number as u32, 1);
+        let key = self.scheduler.submit(number as u32, spec, load, self.world.now, &mut self.world);
+        if let Some(key) = key {
+            self.world.items[(number as u32, 0)].id.get_or_insert(key.id);
+            let (key, cancelled) = (Bound::Loose(key, size), HashMap::new());
+            let (items, open, lazy, withdrawn, single) = (1, false, false, false, false);
+            self.tasks.push(TaskRecord { key, items, open, lazy, withdrawn, single, cancelled });
+        } else {
+            self.world.items.take_back(number as u32, 1);
+        }
+        self.check();
+        key.map(|_| number)
+    }
+
+    /// One item that joins the last such if it can; `unique` tells whether their arguments can take one more.
+    pub(super) fn join_on(&mut self, terms: Terms, job: u32, unique: bool) -> Option<usize> {
+        let last = self.tasks.iter().enumerate().rev().find_map(|(number, record)| match record.key {
+            Bound::Loose(key, _) => Some((number, key, record.items)),
+            Bound::Call(_) => None,
+        });
+        let Some((number, first, items)) = last else { return self.submit_on(terms, job) };
+        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk: None, lazy: false, terms };
+        let add = |load: &mut Load| {
+            load.count += u32::from(unique);
+            unique
+        };
+        let Some(key) = self.scheduler.join(first, &spec, add) else { return self.submit_on(terms, job) };
+        self.world.items.add(number as u32, 1);
+        assert_eq!(key, SingleKey { id: first.id + items, ..first });
+        self.world.items[(number as u32, items)].id = Some(key.id);
+        self.tasks[number].items += 1;
+        self.check();
+        Some(number)
+    }
+
+    /// Withdraws one of them.
+    pub(super) fn cancel(&mut self, task: usize, index: u64) -> Withdrawn {
+        let Bound::Loose(first, size) = self.tasks[task].key else { panic!("task {task} is a call") };
+        let (key, item) = (SingleKey { id: first.id + index, ..first }, (task as u32, index));
+        self.world.doing = Doing::Killing(task as u32, Some(index));
+        let outcome = self.scheduler.withdraw_single(key, size, self.world.now, &mut self.world);
+        self.world.doing = Doing::Other;
+        let mut alive = self.world.processes.iter().flatten().filter(|of| !(of.killed || of.asked));
+        assert!(alive.all(|process| process.runs() != Some(item)), "{item:?} still runs: {outcome:?}");
+        let record = &self.world.items[item];
+        let known = self.tasks[task].cancelled.entry(index);
+        if outcome != Withdrawn::Nothing {
+            known.insert_entry(outcome);
+        } else if let std::collections::hash_map::Entry::Vacant(_) = known {
+            let over = record.committed || record.end.is_some();
+            assert!(over, "an item that is not over is said to be over");
+        }
+        self.check();
+        outcome
     }
 
     /// Many items, as `map` does it.
@@ -170,9 +233,9 @@ impl Rig {
     }
 
     pub(super) fn withdraw(&mut self, task: usize, kill: bool) -> Withdrawn {
-        self.world.doing = if kill { Doing::Killing(task as u32) } else { Doing::Other };
-        let record = &self.tasks[task];
-        let outcome = self.scheduler.withdraw(record.key, kill, self.world.now, &mut self.world);
+        let Bound::Call(key) = self.tasks[task].key else { return self.cancel(task, 0) };
+        self.world.doing = if kill { Doing::Killing(task as u32, None) } else { Doing::Other };
+        let outcome = self.scheduler.withdraw(key, kill, self.world.now, &mut self.world);
         self.world.doing = Doing::Other;
         self.note_withdrawn(task, kill, outcome);
         self.check();
@@ -198,7 +261,7 @@ impl Rig {
                 assert!(item.committed || item.end.is_some(), "an item that is not over is said to be over");
             }
             Withdrawn::Nothing => {}
-            outcome => record.cancelled = Some(outcome),
+            outcome => _ = record.cancelled.insert(0, outcome),
         }
     }
 

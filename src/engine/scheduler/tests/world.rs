@@ -67,6 +67,7 @@ struct Current {
     from: u64,
     attempt: u32,
     watched: bool,
+    apart: bool,
     claimed: Range<u32>,
     noted: bool,
 }
@@ -165,8 +166,8 @@ impl Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
     Other,
-    /// A task is withdrawn, and what runs of it is killed.
-    Killing(u32),
+    /// A task is withdrawn, or one item of it, and what runs of it is killed.
+    Killing(u32, Option<u64>),
     /// A worker is gone; the item that it had noted and not committed.
     Burying(Down, Option<Key>),
     /// A worker is gone, and its page says what it has not done.
@@ -236,9 +237,9 @@ impl World {
                     assert_eq!(header.run, process.consumed, "a worker takes its runs in order");
                     process.consumed += 1;
                     let (task, from) = (load.task, load.from);
-                    let (run, attempt, watched) = (header.run, header.attempt, header.watched);
-                    let (claimed, noted) = (0..0, false);
-                    process.run = Some(Current { run, task, from, attempt, watched, claimed, noted });
+                    let (run, attempt, claimed, noted) = (header.run, header.attempt, 0..0, false);
+                    let (watched, apart) = (header.watched, header.apart);
+                    process.run = Some(Current { run, task, from, attempt, watched, apart, claimed, noted });
                 }
                 Some(Frame::Bye) => process.left = true,
                 None => return false,
@@ -248,7 +249,8 @@ impl World {
         if run.claimed.is_empty() {
             let claim = process.page[run.run as usize % SLOTS].as_mut().unwrap();
             assert_eq!(claim.run, run.run, "the page's slot is another run's while the worker is in it");
-            let end = claim.end.min(claim.claimed.saturating_add(want.max(1)));
+            let want = if run.apart { 1 } else { want.max(1) };
+            let end = claim.end.min(claim.claimed.saturating_add(want));
             if claim.claimed == end {
                 process.run = None;
             } else {
@@ -299,10 +301,11 @@ impl World {
         self.processes[at] = None;
     }
 
-    fn check_kill(&self, at: usize, task: u32) {
+    fn check_kill(&self, at: usize, task: u32, index: Option<u64>) {
         let process = self.process(at).unwrap();
         for key in process.begun() {
-            assert_eq!(key.0, task, "a kill for task {task} hits {key:?}");
+            let meant = key.0 == task && index.is_none_or(|index| key.1 == index);
+            assert!(meant, "a kill for {index:?} of task {task} hits {key:?}");
         }
         assert_eq!(process.unclaimed(), 0, "the killed worker could still begin something");
     }
@@ -370,8 +373,8 @@ impl Effects<Load, u32> for World {
         let process = self.live(slot);
         process.killed = true;
         assert!(process.halted || !expiring, "the next item could begin and be hit");
-        if let Doing::Killing(task) = self.doing {
-            self.check_kill(slot, task);
+        if let Doing::Killing(task, index) = self.doing {
+            self.check_kill(slot, task, index);
         }
     }
 
