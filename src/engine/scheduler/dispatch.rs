@@ -12,7 +12,9 @@ use super::{Bond, Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UN
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
 const WORTH_MOVING: u64 = 200_000;
 /// Or if its worker has not answered for this long, whatever it was thought to take.
-pub(super) const STALE: Duration = Duration::from_millis(1);
+const STALE: Duration = Duration::from_millis(1);
+/// The same while there are as many at work as cores: it may have to wait for one.
+const STALE_WITHOUT_CORE: Duration = Duration::from_millis(5);
 /// How often idle workers look for such work.
 const LEVEL_EVERY: Duration = Duration::from_millis(2);
 
@@ -81,8 +83,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             self.send(at, now, effects);
         }
         while !self.crowded.is_empty() && self.has_idle(effects) && self.level(now, effects) {
-            while self.has_live_front() && self.has_idle(effects) {
-                let Some(at) = self.pick(now, effects) else { return };
+            while self.has_live_front() {
+                let Some(at) = self.pick_idle(effects) else { break };
                 self.send(at, now, effects);
             }
         }
@@ -169,6 +171,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// a job would wait behind a long one although somebody is free.
     fn level(&mut self, now: Instant, effects: &mut impl Effects<P, S>) -> bool {
         let mut best: Option<(u64, usize, u32)> = None;
+        let stale = self.stale();
         let slots = &mut self.slots;
         self.crowded.retain(|&at| {
             let slot = &mut slots[at];
@@ -179,8 +182,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             // What is claimed stays so: until it is sent more there is nothing to move, however long it takes.
             slot.in_crowded = items > 0;
             if slot.in_crowded {
-                let stale = now.saturating_duration_since(slot.progress) >= STALE;
-                let weight = if stale { u64::MAX } else { nanos };
+                let is_stale = now.saturating_duration_since(slot.progress) >= stale;
+                let weight = if is_stale { u64::MAX } else { nanos };
                 if weight > WORTH_MOVING && best.is_none_or(|(most, ..)| weight > most) {
                     best = Some((weight, at, items));
                 }
@@ -189,6 +192,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         });
         let Some((_, at, items)) = best else { return false };
         self.take_back(at, items.div_ceil(2), effects) > 0
+    }
+
+    /// A worker that has not answered for this long goes on no more, as far as can be told.
+    pub(super) fn stale(&self) -> Duration {
+        if self.has_free_core() { STALE } else { STALE_WITHOUT_CORE }
     }
 
     /// Takes unclaimed items back from the end of a worker's flight to the front of the queue; how many.

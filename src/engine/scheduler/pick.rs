@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use sidestep_worker::page::SLOTS;
 
-use super::dispatch::STALE;
 use super::sizing::{AHEAD, AHEAD_BYTES, AHEAD_RUNS, LONG, RUN, SLIGHT, WAKE};
 use super::slot::State;
 use super::{Effects, Payload, Scheduler};
@@ -25,9 +24,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         {
             return Some(at);
         }
-        if self.has_idle(effects) {
-            let at = self.idle.pop()?;
-            self.slots[at].in_idle = false;
+        if let Some(at) = self.pick_idle(effects) {
             return Some(at);
         }
         if grows {
@@ -40,6 +37,13 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             }
         }
         None
+    }
+
+    /// An idle worker.
+    pub(super) fn pick_idle(&mut self, effects: &impl Effects<P, S>) -> Option<usize> {
+        let at = if self.has_idle(effects) { self.idle.pop()? } else { return None };
+        self.slots[at].in_idle = false;
+        Some(at)
     }
 
     /// A worker that is at work and has no more than so much ahead, in nanoseconds: the one that was sent something last, or
@@ -75,13 +79,17 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             })
     }
 
-    /// Whether the worker that was sent something last goes on with it.
-    fn is_served(&self, now: Instant) -> bool {
-        let last = self.roomy.back().map(|at| &self.slots[*at]);
-        last.is_some_and(|slot| {
-            let recent = now.saturating_duration_since(slot.progress) < STALE;
-            slot.state == State::Ready && !slot.flight.is_empty() && recent
-        })
+    /// Whether one of those at work goes on with it, as far as can be told.
+    fn is_served(&mut self, now: Instant) -> bool {
+        while let Some(&at) = self.roomy.back() {
+            let slot = &self.slots[at];
+            if slot.state == State::Ready && !slot.flight.is_empty() {
+                return now.saturating_duration_since(slot.progress) < self.stale();
+            }
+            self.roomy.pop_back();
+            self.slots[at].in_roomy = false;
+        }
+        false
     }
 
     /// Whether a worker is idle; forgets listed ones that no longer are.

@@ -133,7 +133,7 @@ fn tiny_ones_gather_while_the_workers_are_busy_and_no_longer() {
     rig.bring_singles(0, 10);
     // Those who work seem to be stuck: somebody else is woken.
     assert!(rig.scheduler.next_look(rig.world.now, &rig.world).unwrap() <= 2 * MILLI);
-    rig.tick(2 * MILLI);
+    rig.tick(6 * MILLI);
     let last: std::collections::BTreeSet<_> = rig.receivers().into_iter().collect();
     assert_eq!(last.len(), 3);
     rig.finish_all();

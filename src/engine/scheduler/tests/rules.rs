@@ -66,7 +66,7 @@ fn short_jobs_go_in_long_runs_and_the_end_is_shared() {
     assert!(sizes.len() > 4, "{sizes:?}");
     rig.drain();
     let last = *rig.sizes().last().unwrap();
-    assert!(last < 10, "the last run has {last} items");
+    assert!(last <= 20, "the last run has {last} items of a microsecond");
     rig.finish_all();
 }
 
