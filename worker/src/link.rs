@@ -165,7 +165,7 @@ impl Link {
 
     /// A lost channel is for the main thread to notice, which knows what was committed.
     fn write_waiting(&self, pipe: &Own) -> bool {
-        pipe.is_own() && self.page.results().take_committed(|left| write_left(pipe, self, &left))
+        pipe.is_own() && self.page.results().take_committed(|left| write_left(pipe, true, self, &left))
     }
 
     /// Reads until there is a frame. What was committed is written before it sleeps; and at once, unless the parent looks
@@ -225,8 +225,8 @@ impl Link {
                 input.frames.filled(count);
                 input.position += count as u64;
                 // A thread that some job has left behind may have closed the channel meanwhile. Nothing of what has come
-                // is claimed yet, so that nobody pays.
-                self.check_channel();
+                // is claimed yet, so that nobody pays. Of the other pipe it is asked before the next read.
+                self.check_results();
             }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),
@@ -262,11 +262,13 @@ pub(crate) struct Out {
     filled: Filled,
     /// When the first of them was committed that may not be in the pipe.
     oldest: Option<Instant>,
+    /// No job has run since the pipe was last asked whether it is ours.
+    asked: bool,
 }
 
 impl Out {
     pub(crate) fn new(link: &'static Link) -> Out {
-        Out { link, number: 0, filled: Filled::default(), oldest: None }
+        Out { link, number: 0, filled: Filled::default(), oldest: None, asked: false }
     }
 
     /// Commits one frame: from here on it counts, whatever happens to this process.
@@ -287,7 +289,8 @@ impl Out {
     pub(crate) fn flush(&mut self) {
         if self.filled.used() > 0 {
             let pipe = self.link.pipe();
-            let write = |left: Untaken<'_>| write_left(&pipe, self.link, &left);
+            let asked = self.asked;
+            let write = |left: Untaken<'_>| write_left(&pipe, asked, self.link, &left);
             if self.filled.take_for_pipe(self.link.page.results(), write).is_err() {
                 self.link.end(LastWords::BadStream);
             }
@@ -295,7 +298,7 @@ impl Out {
         self.oldest = None;
     }
 
-    /// Between two jobs: writes what has waited long enough, and has the watcher look after the rest.
+    /// Between two jobs: writes what has waited long enough.
     pub(crate) fn pause(&mut self, now: Instant) {
         if self.filled.used() == 0 {
             return;
@@ -303,9 +306,22 @@ impl Out {
         let oldest = *self.oldest.get_or_insert(now);
         if self.filled.used() >= ENOUGH || now.saturating_duration_since(oldest) >= HOLD {
             self.flush();
-        } else {
+        }
+    }
+
+    /// Something begins that may take long, mostly a job: the watcher looks after what was not written.
+    #[inline]
+    pub(crate) fn before_work(&mut self) {
+        self.asked = false;
+        if self.filled.used() > 0 {
             self.link.arm();
         }
+    }
+
+    /// A job has run: see [`Link::check_results`].
+    pub(crate) fn check_results(&mut self) {
+        self.link.check_results();
+        self.asked = true;
     }
 
     /// Before it waits for more: what the parent does not look for in the lane it gets at once.
@@ -324,20 +340,21 @@ impl Out {
     /// A frame larger than the lane counts when its last byte is in the pipe.
     fn write_through(&mut self, header: &[u8], body: &[u8]) {
         let pipe = self.link.pipe();
-        write(&pipe, self.link, header);
-        write(&pipe, self.link, body);
+        write(&pipe, false, self.link, header);
+        write(&pipe, false, self.link, body);
         self.filled.skip(self.link.page.results(), header.len() + body.len());
     }
 }
 
-fn write_left(results: &Own, link: &Link, left: &Untaken<'_>) {
+fn write_left(results: &Own, asked: bool, link: &Link, left: &Untaken<'_>) {
     // SAFETY: the parent only reads results. Whoever begins their lane again holds the pipe's lock, as the caller does.
-    write(results, link, unsafe { left.as_slice() });
+    write(results, asked, link, unsafe { left.as_slice() });
 }
 
-fn write(results: &Own, link: &Link, mut bytes: &[u8]) {
+/// `asked`: it is known to be ours.
+fn write(results: &Own, asked: bool, link: &Link, mut bytes: &[u8]) {
     link.check_process();
-    if !results.is_own() {
+    if !asked && !results.is_own() {
         link.end(LastWords::DescriptorLost);
     }
     while !bytes.is_empty() {

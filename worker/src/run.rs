@@ -137,6 +137,7 @@ impl<'a> Items<'a> {
         self.server.begin = Instant::now();
         self.pace_code = duration_code(pace);
         link.in_batch.store(self.is_batch, Ordering::Release);
+        self.server.out.before_work();
         true
     }
 
@@ -302,7 +303,7 @@ impl<'a> Items<'a> {
         context::set(None);
         link.check_fork();
         if !self.is_batch {
-            link.check_results();
+            self.server.out.check_results();
         }
         if let Some(marks) = &self.server.marks {
             marks.end();

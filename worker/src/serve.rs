@@ -103,6 +103,7 @@ pub(crate) struct Server {
 
 impl Server {
     fn take(&mut self, kind: Kind, body: &[u8]) {
+        self.out.before_work();
         match kind {
             Kind::Run => self.run(body),
             Kind::Setup => self.set_up(body),

@@ -82,9 +82,11 @@ fn through(mut command: Command, inputs: &Path, count: usize) -> Outcome<f64> {
     })
 }
 
-/// Two threads, each of which starts one program after another.
+/// Two threads, each of which starts one program after another, with an argument as the others give it one, and takes
+/// what it prints.
 fn bare(each: usize) -> Outcome<()> {
-    let one_by_one = || (0..each).all(|_| Command::new("true").status().is_ok_and(|status| status.success()));
+    let start = |n: usize| Command::new("true").arg(n.to_string()).stdin(Stdio::null()).output();
+    let one_by_one = || (0..each).all(|n| start(n).is_ok_and(|output| output.status.success()));
     let all = std::thread::scope(|scope| {
         let threads = [(); 2].map(|()| scope.spawn(one_by_one));
         threads.into_iter().all(|thread| thread.join().unwrap_or(false))
