@@ -225,8 +225,8 @@ impl Link {
                 input.frames.filled(count);
                 input.position += count as u64;
                 // A thread that some job has left behind may have closed the channel meanwhile. Nothing of what has come
-                // is claimed yet, so that nobody pays. Of the other pipe it is asked before the next read.
-                self.check_results();
+                // is claimed yet, so that nobody pays.
+                self.check_channel();
             }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => wait_for(&self.jobs, nix::poll::PollFlags::POLLIN),

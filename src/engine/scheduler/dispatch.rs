@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sidestep_worker::page::{MAX_RUN, SLOTS};
 use sidestep_worker::wire::RunHeader;
 
-use super::sizing::{self, AHEAD_BYTES};
+use super::sizing::{self, AHEAD_BYTES, SLIGHT};
 use super::slot::{Run, Slot, State};
 use super::{Bond, Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
@@ -119,7 +119,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let task = &mut self.tasks[lot.task];
         let pace = self.paces.of(task.spec.job);
         let share = self.queued / (2 * self.target.max(1) as u64);
-        let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share)).min(MAX_RUN);
+        // More is about to come, for the others too.
+        let least = if task.open { WORTH_MOVING } else { SLIGHT };
+        let wanted = task.spec.chunk.unwrap_or_else(|| sizing::run_items(pace, share, least)).min(MAX_RUN);
         let (_, live) = task.front(&lot);
         let wanted = u64::from(wanted).min(self.slots[at].quota) as u32;
         let count = fitting(&lot, wanted.min(live));

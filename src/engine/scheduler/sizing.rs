@@ -41,14 +41,12 @@ impl Paces {
     }
 }
 
-/// Items for a run, when each takes `pace` and `share` is what each worker would get of all that wait.
-pub(super) fn run_items(pace: u64, share: u64) -> u32 {
+/// Items for a run, when each takes `pace` and `share` is what each worker would get of all that wait. For the sake of
+/// sharing no run is made shorter than `least`, in nanoseconds.
+pub(super) fn run_items(pace: u64, share: u64, least: u64) -> u32 {
     match RUN.checked_div(pace) {
         None => 1,
-        Some(items) => {
-            let least = SLIGHT / pace;
-            items.clamp(1, share.max(least).max(1)).min(u64::from(u16::MAX)) as u32
-        }
+        Some(items) => items.clamp(1, share.max(least / pace).max(1)).min(u64::from(u16::MAX)) as u32,
     }
 }
 
@@ -58,13 +56,13 @@ mod tests {
 
     #[test]
     fn short_items_make_long_runs_and_long_items_short_ones() {
-        assert_eq!(run_items(0, 1000), 1, "nothing is known yet");
-        assert_eq!(run_items(1_000_000, 1000), 1);
-        assert_eq!(run_items(1_000, 10_000), 500);
-        assert_eq!(run_items(20_000, 10), 10, "the end is shared");
-        assert_eq!(run_items(1_000, 10), 20, "as far as that is worth it");
-        assert_eq!(run_items(1, 0), 20_000);
-        assert_eq!(run_items(100_000, 0), 1);
+        assert_eq!(run_items(0, 1000, SLIGHT), 1, "nothing is known yet");
+        assert_eq!(run_items(1_000_000, 1000, SLIGHT), 1);
+        assert_eq!(run_items(1_000, 10_000, SLIGHT), 500);
+        assert_eq!(run_items(20_000, 10, SLIGHT), 10, "the end is shared");
+        assert_eq!(run_items(1_000, 10, SLIGHT), 20, "as far as that is worth it");
+        assert_eq!(run_items(1, 0, SLIGHT), 20_000);
+        assert_eq!(run_items(100_000, 0, SLIGHT), 1);
     }
 
     #[test]
