@@ -208,6 +208,9 @@ fn of_jobs_that_wait_together_each_is_cancelled_by_itself() {
             let expected = if x % 3 == 0 { Err(JobError::Cancelled) } else { Ok(x * x) };
             assert_eq!(handle.get(), expected, "{x}");
         }
+        for handle in busy {
+            handle.get().unwrap();
+        }
         let stats = pool.stats();
         assert_eq!((stats.done, stats.cancelled, stats.failed), (2002, 1000, 0), "{stats:?}");
         finish(&pool);

@@ -17,16 +17,18 @@ fn run<A: Into<OsString> + Clone>(args: &[A], stdin: impl Into<Vec<u8>>) -> (Str
 
 #[test]
 fn a_wrong_usage_is_64_with_a_hint_and_no_output() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--bogus", "wc"], "--bogus"),
         (&["-w", "0", "wc"], "at least one worker"),
         (&["-w", "many", "wc"], "no number of workers"),
         (&[], "there is no JOB"),
         (&[":::", "x"], "there is no JOB"),
         (&["--list", "wc"], "--list takes no JOB"),
-        (&["wc", ":::", "a", ":::", "b"], "one source only"),
-        (&["-a", "x", "wc", ":::", "b"], "not from both"),
-        (&["wc", "::::", "a", "b"], "one file"),
+        (&["wc", ":::", "a", ":::", "b"], "too many"),
+        (&["wc", "::::", "-", "-"], "one source only"),
+        (&["wc", "::::"], "names of files"),
+        (&["-C", "(", "wc"], "--colsep"),
+        (&["-0", "-d,", "wc"], "cannot be used with"),
         (&["exec"], "exec gzip"),
         (&["exec", ":::", "x"], "exec gzip"),
         (&["sh", "echo", "x"], "quotes around it"),

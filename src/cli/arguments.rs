@@ -8,10 +8,11 @@ use sidestep_worker::wire::{Encoding, JobInfo, push_piece};
 use sidestep_worker::{Bytes, codec};
 
 use super::builtin::{EXEC, SH};
-use super::input::Source;
+use super::input::{Input, Sources};
 use super::list::signature;
 use super::options::{Request, usage};
-use super::template::{fill_line, fill_words};
+use super::source::Source;
+use super::template::{Template, fill_line, fill_words};
 
 /// How a job is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) struct Arguments {
     pub(super) style: Style,
     /// What is the same in every call.
     fixed: Vec<Vec<u8>>,
+    /// The command of `exec`, or the line of `sh`.
+    command: Vec<Template>,
     /// How many arguments an input has to give.
     open: usize,
 }
@@ -49,35 +52,43 @@ impl std::fmt::Display for BadInput {
 impl std::error::Error for BadInput {}
 
 impl Arguments {
-    /// Decides what is input and what is argument: that depends on the job.
+    /// Decides what is input and what is argument: that depends on the job. With `columns`, nobody knows how many values an
+    /// input has.
     pub(super) fn new(
         request: Request,
         job: &JobInfo,
         json: bool,
-    ) -> Result<(Arguments, Source), clap::Error> {
-        let Request { args, source, .. } = request;
+        columns: bool,
+    ) -> Result<(Arguments, Sources), clap::Error> {
+        let Request { args, sources, .. } = request;
         let bytes = |args: Vec<OsString>| args.into_iter().map(OsString::into_vec).collect::<Vec<_>>();
         if EXEC.is(job) || SH.is(job) {
             let style = if SH.is(job) { Style::Shell } else { Style::Exec };
-            let fixed = bytes(args);
-            check_command(style, &fixed)?;
-            return Ok((Arguments { style, fixed, open: 1 }, source.unwrap_or(Source::Stdin)));
+            let words = bytes(args);
+            check_command(style, &words)?;
+            let command = words.iter().map(|word| Template::new(word)).collect();
+            let arguments = Arguments { style, fixed: Vec::new(), command, open: 1 };
+            return Ok((arguments, sources.unwrap_or(Source::Stdin.into())));
         }
-        let (fixed, source) = match source {
-            Some(source) => (bytes(args), source),
-            None if !args.is_empty() => (Vec::new(), Source::Given(args)),
-            None if job.args.is_empty() => (Vec::new(), Source::Once),
-            None => (Vec::new(), Source::Stdin),
+        let (fixed, sources) = match sources {
+            Some(sources) => (bytes(args), sources),
+            None if !args.is_empty() => (Vec::new(), Source::Given(args).into()),
+            None if job.args.is_empty() => (Vec::new(), Source::Once.into()),
+            None => (Vec::new(), Source::Stdin.into()),
         };
         let style = if json { Style::Json } else { Style::Text };
-        let open = check_count(job, &fixed, &source, json)?;
+        let given = (!columns).then_some(sources.len());
+        let open = match sources.is_once() {
+            true => 0,
+            false => check_count(job, fixed.len(), given, json)?,
+        };
         if json && let Some(bad) = fixed.iter().find(|arg| check_json(arg).is_err()) {
             return Err(usage(format!(
                 "with --json the argument {} must be JSON",
                 String::from_utf8_lossy(bad)
             )));
         }
-        Ok((Arguments { style, fixed, open }, source))
+        Ok((Arguments { style, fixed, command: Vec::new(), open }, sources))
     }
 
     /// How the arguments are written.
@@ -89,52 +100,54 @@ impl Arguments {
         }
     }
 
-    /// The arguments of the call for an input, or of the one call without.
-    pub(super) fn of(&self, input: Option<&[u8]>) -> Result<Vec<u8>, BadInput> {
-        match (input, &self.style) {
-            (Some(input), _) => self.of_input(input),
-            (None, Style::Json) => Ok(b"[]".to_vec()),
-            (None, _) => Ok(Vec::new()),
-        }
-    }
-
-    fn of_input(&self, input: &[u8]) -> Result<Vec<u8>, BadInput> {
+    /// The arguments of the call for an input.
+    pub(super) fn of(&self, input: &Input) -> Result<Vec<u8>, BadInput> {
         let mut out = Vec::with_capacity(input.len() + 16);
         match self.style {
             Style::Text => {
-                self.fixed.iter().for_each(|arg| push_piece(&mut out, arg));
-                push_piece(&mut out, input);
+                self.check_values(input)?;
+                self.fixed.iter().chain(&input.values).for_each(|arg| push_piece(&mut out, arg));
             }
             Style::Json => self.push_json(input, &mut out)?,
             Style::Exec => {
-                let words = fill_words(&self.fixed, no_nul(input)?);
+                let words = fill_words(&self.command, no_nul(input)?);
                 push_binary(&(words.into_iter().map(Bytes::from).collect::<Vec<_>>(),), &mut out)?;
             }
             Style::Shell => {
-                let line = self.fixed.first().map(Vec::as_slice).unwrap_or_default();
-                push_binary(&(Bytes::from(fill_line(line, no_nul(input)?)),), &mut out)?;
+                let line = self.command.first().map(|line| Ok(fill_line(line, no_nul(input)?)));
+                push_binary(&(Bytes::from(line.transpose()?.unwrap_or_default()),), &mut out)?;
             }
         }
         Ok(out)
     }
 
-    /// One array of all arguments. The input is checked first, so that no odd text can reach beyond its place.
-    fn push_json(&self, input: &[u8], out: &mut Vec<u8>) -> Result<(), BadInput> {
-        check_json(input)?;
-        let given = input.trim_ascii();
-        let given = match (self.open, given) {
-            (1, _) => given,
-            (_, [b'[', inner @ .., b']']) => inner.trim_ascii(),
-            (open, _) => return Err(BadInput(format!("it is no JSON array of {open} arguments"))),
-        };
-        out.push(b'[');
-        for arg in &self.fixed {
-            out.extend_from_slice(arg);
-            out.push(b',');
+    fn check_values(&self, input: &Input) -> Result<(), BadInput> {
+        match input.values.len() {
+            len if len == self.open => Ok(()),
+            1 => Err(BadInput(format!("it has 1 column, and the job takes {}", self.open))),
+            len => Err(BadInput(format!("it has {len} columns, and the job takes {}", self.open))),
         }
-        out.extend_from_slice(given);
-        if given.is_empty() && !self.fixed.is_empty() {
-            out.pop();
+    }
+
+    /// One array of all arguments. Each value is checked first, so that no odd text can reach beyond its place.
+    fn push_json(&self, input: &Input, out: &mut Vec<u8>) -> Result<(), BadInput> {
+        input.values.iter().try_for_each(|value| check_json(value))?;
+        let mut given: Vec<&[u8]> = input.values.iter().map(|value| value.trim_ascii()).collect();
+        if let ([one], true) = (&given[..], self.open > 1) {
+            let [b'[', inner @ .., b']'] = one else {
+                return Err(BadInput(format!("it is no JSON array of {} arguments", self.open)));
+            };
+            given = vec![inner.trim_ascii()];
+        } else {
+            self.check_values(input)?;
+        }
+        let all = self.fixed.iter().map(Vec::as_slice).chain(given).filter(|arg| !arg.is_empty());
+        out.push(b'[');
+        for (at, arg) in all.enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(arg);
         }
         out.push(b']');
         Ok(())
@@ -145,8 +158,8 @@ fn push_binary<T: serde::Serialize>(args: &T, out: &mut Vec<u8>) -> Result<(), B
     codec::encode(args, out).map_err(|error| BadInput(error.to_string()))
 }
 
-fn no_nul(input: &[u8]) -> Result<&[u8], BadInput> {
-    match input.contains(&0) {
+fn no_nul(input: &Input) -> Result<&Input, BadInput> {
+    match input.values.iter().any(|value| value.contains(&0)) {
         true => Err(BadInput(
             "no program can be given a NUL byte (are the inputs from -print0? then use -0)".into(),
         )),
@@ -173,23 +186,27 @@ fn check_command(style: Style, words: &[Vec<u8>]) -> Result<(), clap::Error> {
     }
 }
 
-/// How many arguments an input has to give, if that is possible.
-fn check_count(job: &JobInfo, fixed: &[Vec<u8>], source: &Source, json: bool) -> Result<usize, clap::Error> {
+/// How many arguments an input has to give, if that is possible. `given` is how many values it has, if that is known.
+fn check_count(job: &JobInfo, fixed: usize, given: Option<usize>, json: bool) -> Result<usize, clap::Error> {
     let count = job.args.len();
     let takes = || match count {
         1 => format!("{} takes 1 argument", signature(job)),
         count => format!("{} takes {count} arguments", signature(job)),
     };
-    match (count.checked_sub(fixed.len()), source) {
-        (Some(0), Source::Once) => Ok(0),
-        (Some(1), _) => Ok(1),
-        (Some(open), _) if json && open > 1 => Ok(open),
-        (Some(open), _) if open > 1 => Err(usage(format!(
-            "{} and an input gives one: put the first {} before ::: (or use -a), or use --json",
+    let open = count.checked_sub(fixed).filter(|open| *open > 0);
+    match (open, given) {
+        (Some(open), None) => Ok(open),
+        (Some(open), Some(given)) if given == open || json && given == 1 => Ok(open),
+        (Some(open), Some(given)) if given < open => Err(usage(format!(
+            "{} and an input gives {given}: put the first {} before ::: (or use -a), give one ::: for each, \
+             use --colsep, or use --json",
             takes(),
-            count - 1
+            count - given
         ))),
-        _ => Err(usage(format!("{}: {} and an input are too many", takes(), fixed.len()))),
+        (_, Some(given)) if given > 1 => {
+            Err(usage(format!("{}: {fixed} and {given} of each input are too many", takes())))
+        }
+        _ => Err(usage(format!("{}: {fixed} and an input are too many", takes()))),
     }
 }
 
@@ -203,29 +220,56 @@ mod tests {
         JobInfo { name: "job".into(), args, output: "i64".into(), signature: 0, doc: String::new() }
     }
 
+    /// `inputs`: one source with these.
     fn arguments(
         args: &[&str],
         inputs: Option<&[&str]>,
         count: usize,
         json: bool,
-    ) -> Option<(Arguments, Source)> {
+    ) -> Option<(Arguments, Sources)> {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        let source = inputs.map(|inputs| Source::Given(words(inputs)));
-        Arguments::new(Request { job: "job".into(), args: words(args), source }, &job(count), json).ok()
+        let sources = inputs.map(|inputs| Source::Given(words(inputs)).into());
+        Arguments::new(Request { job: "job".into(), args: words(args), sources }, &job(count), json, false)
+            .ok()
+    }
+
+    fn input(values: &[&[u8]]) -> Input {
+        Input { number: 0, values: values.iter().map(|value| value.to_vec()).collect() }
     }
 
     #[test]
     fn arguments_are_inputs_unless_there_are_inputs() {
-        let source = |args, inputs, count| arguments(args, inputs, count, false).map(|(_, source)| source);
-        let given = |words: &[&str]| Some(Source::Given(words.iter().map(OsString::from).collect()));
+        let source = |args, inputs, count| arguments(args, inputs, count, false).map(|(_, sources)| sources);
+        let given = |words: &[&str]| Some(Source::Given(words.iter().map(OsString::from).collect()).into());
         assert_eq!(source(&["a", "b"], None, 1), given(&["a", "b"]));
         assert_eq!(source(&["a"], Some(&["b"]), 2), given(&["b"]));
-        assert_eq!(source(&[], None, 1), Some(Source::Stdin));
-        assert_eq!(source(&[], None, 0), Some(Source::Once));
+        assert_eq!(source(&[], None, 1), Some(Source::Stdin.into()));
+        assert_eq!(source(&[], None, 0), Some(Source::Once.into()));
         assert_eq!(source(&[], Some(&["b"]), 2), None);
         assert_eq!(source(&["a"], Some(&["b"]), 1), None);
         assert_eq!(source(&[], Some(&["b"]), 0), None);
         assert_eq!(source(&["a", "b", "c"], Some(&["b"]), 1), None);
+    }
+
+    #[test]
+    fn several_values_are_several_arguments() {
+        let two = || {
+            let (one, other) = (Source::Given(vec!["1".into()]), Source::Given(vec!["2".into()]));
+            Sources { others: vec![(super::super::input::Join::Cross, other)], ..one.into() }
+        };
+        let made = |args: &[&str], count, json, columns| {
+            let args = args.iter().map(OsString::from).collect();
+            let request = Request { job: "job".into(), args, sources: Some(two()) };
+            Arguments::new(request, &job(count), json, columns).ok().map(|(arguments, _)| arguments)
+        };
+        assert!(made(&[], 2, false, false).is_some() && made(&["0"], 3, false, false).is_some());
+        assert!(made(&[], 1, false, false).is_none() && made(&["0"], 2, false, false).is_none());
+        let json = made(&["0"], 3, true, false).unwrap().of(&input(&[b"[1]", b" 2"])).unwrap();
+        assert_eq!(json, b"[0,[1],2]");
+        let columns = made(&[], 3, false, true).unwrap();
+        assert!(columns.of(&input(&[b"a", b"b", b"c"])).is_ok());
+        let bad = columns.of(&input(&[b"a"])).unwrap_err();
+        assert_eq!(bad.to_string(), "it has 1 column, and the job takes 3");
     }
 
     #[test]
@@ -234,15 +278,15 @@ mod tests {
         let mut expected = Vec::new();
         push_piece(&mut expected, b"f");
         push_piece(&mut expected, b"\xff ");
-        assert_eq!(arguments.of_input(b"\xff ").unwrap(), expected);
+        assert_eq!(arguments.of(&input(&[b"\xff "])).unwrap(), expected);
     }
 
     #[test]
     fn json_becomes_one_array() {
-        let made = |fixed: &[&str], count, input: &str| {
+        let made = |fixed: &[&str], count, text: &str| {
             let (arguments, _) = arguments(fixed, Some(&["1"]), count, true).unwrap();
             arguments
-                .of_input(input.as_bytes())
+                .of(&input(&[text.as_bytes()]))
                 .map(|args| String::from_utf8(args).unwrap())
                 .map_err(|bad| bad.0)
         };

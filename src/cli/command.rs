@@ -11,7 +11,7 @@ use sidestep_worker::wire::JobInfo;
 
 use super::arguments::Arguments;
 use super::ending::{self, CliError, Ending};
-use super::input::Source;
+use super::input::Sources;
 use super::options::{Options, Request};
 use super::output::Out;
 use super::printer::Printer;
@@ -26,7 +26,7 @@ use crate::{Output, Pool, PoolError};
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What is to be run, once the job is known.
-type Plan = (JobInfo, Arguments, Source);
+type Plan = (JobInfo, Arguments, Sources);
 
 /// Does what the command line says; returns the exit code.
 pub(super) fn run() -> Result<u8, CliError> {
@@ -80,7 +80,7 @@ fn execute(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result
     if source.is_terminal() && !options.quiet {
         say("inputs are read from the terminal, one a line; Ctrl-D ends them");
     }
-    let inputs = source.open(options.null).map_err(CliError::Input)?;
+    let inputs = source.open(&options.format()).map_err(CliError::Input)?;
     let printer = Printer {
         job: &job,
         style: arguments.style,
@@ -130,7 +130,7 @@ fn stay(job: &JobInfo) -> Stay {
 
 fn make_plan(jobs: &[JobInfo], request: &Request, options: &Options) -> Result<Plan, CliError> {
     let job = jobs::find(jobs, &request.job, options.exe.as_deref()).map_err(CliError::UnknownJob)?;
-    let (arguments, source) = Arguments::new(request.clone(), &job, options.json)?;
+    let (arguments, source) = Arguments::new(request.clone(), &job, options.json, options.has_columns())?;
     Ok((job, arguments, source))
 }
 

@@ -1,25 +1,33 @@
-//! Where inputs come from, one by one and no sooner than they are wanted.
+//! What each call of the job is about: the inputs of one source, or of several combined. They are read one by one and
+//! no sooner than they are wanted.
+//!
+//! Sources stand in *groups*. Those of one group go side by side: the first inputs of all, the second ones. Groups go
+//! each with each, the last one fastest. So only the first group is read as it goes; the others are kept in memory.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use super::source::{Format, InputError, Reader, Source};
 
-use super::say::reason;
+/// How a source goes with the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Join {
+    /// Each of its inputs with each of those before.
+    Cross,
+    /// Side by side, as far as both go.
+    Beside,
+}
 
-/// Where the command line says that inputs come from.
+/// All that inputs come from: the first source, and how the others go with those before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// From the command line itself.
-    Given(Vec<OsString>),
-    /// One a line, from a file.
-    File(PathBuf),
-    /// One a line, from standard input.
-    Stdin,
-    /// There is none: the job runs once, without an input.
-    Once,
+pub(super) struct Sources {
+    pub(super) first: Source,
+    pub(super) others: Vec<(Join, Source)>,
+    /// All of them side by side, the shorter ones again from their beginning (`--link`).
+    pub(super) linked: bool,
+}
+
+impl From<Source> for Sources {
+    fn from(first: Source) -> Sources {
+        Sources { first, others: Vec::new(), linked: false }
+    }
 }
 
 /// What one call of the job is about.
@@ -27,132 +35,31 @@ pub(super) enum Source {
 pub(super) struct Input {
     /// Which one it is, from 0.
     pub(super) number: u64,
-    /// `None` for the one call of a job that takes no input.
-    pub(super) bytes: Option<Vec<u8>>,
+    /// None for the one call of a job that takes no input.
+    pub(super) values: Vec<Vec<u8>>,
 }
 
-/// Inputs, in order.
-pub(super) struct Inputs {
-    reader: Reader,
-    place: Place,
-    taken: u64,
-}
+impl Input {
+    /// Bytes of all values.
+    pub(super) fn len(&self) -> usize {
+        self.values.iter().map(Vec::len).sum()
+    }
 
-enum Reader {
-    Given(std::vec::IntoIter<OsString>),
-    Lines { lines: BufReader<File>, end: u8 },
-    Once,
+    /// The values as one text, for people.
+    pub(super) fn text(&self) -> Vec<u8> {
+        self.values.join(&b' ')
+    }
 }
 
 /// How a failure says which input it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The so manieth of the command line.
+    /// The so manieth of the command line, or of several sources.
     Argument,
     /// The so manieth line or item of standard input.
     Stdin(&'static str),
     /// The so manieth line of a file.
     File(String),
-}
-
-/// Reading inputs failed.
-#[derive(Debug)]
-pub(super) struct InputError {
-    what: String,
-    cause: io::Error,
-}
-
-impl std::fmt::Display for InputError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot read inputs from {}: {}", self.what, reason(&self.cause))
-    }
-}
-
-impl std::error::Error for InputError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
-
-impl Source {
-    /// How many inputs there are, if that is known before they are read.
-    pub(super) fn count(&self) -> Option<usize> {
-        match self {
-            Source::Given(inputs) => Some(inputs.len()),
-            Source::Once => Some(1),
-            Source::File(_) | Source::Stdin => None,
-        }
-    }
-
-    /// Whether someone has to type the inputs, and may not know it.
-    pub(super) fn is_terminal(&self) -> bool {
-        *self == Source::Stdin && io::stdin().is_terminal()
-    }
-
-    /// Opens it. With `null`, inputs end in NUL instead of a newline.
-    pub(super) fn open(self, null: bool) -> Result<Inputs, InputError> {
-        let end = if null { 0 } else { b'\n' };
-        let (reader, place) = match self {
-            Source::Given(inputs) => (Reader::Given(inputs.into_iter()), Place::Argument),
-            Source::Once => (Reader::Once, Place::Argument),
-            Source::Stdin => {
-                let place = Place::Stdin(if null { "item" } else { "line" });
-                let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-                (lines(file, end, &place)?, place)
-            }
-            Source::File(path) => {
-                let place = Place::File(path.display().to_string());
-                (lines(File::open(&path), end, &place)?, place)
-            }
-        };
-        Ok(Inputs { reader, place, taken: 0 })
-    }
-}
-
-fn lines(file: io::Result<File>, end: u8, place: &Place) -> Result<Reader, InputError> {
-    match file {
-        Ok(file) => Ok(Reader::Lines { lines: BufReader::with_capacity(64 * 1024, file), end }),
-        Err(cause) => Err(InputError { what: place.source(), cause }),
-    }
-}
-
-impl Inputs {
-    /// How to say which one an input is.
-    pub(super) fn place(&self) -> Place {
-        self.place.clone()
-    }
-
-    /// Whether the next input is there, so that nobody waits for it.
-    pub(super) fn is_there(&self) -> bool {
-        match &self.reader {
-            Reader::Given(_) | Reader::Once => true,
-            Reader::Lines { lines, end } => lines.buffer().contains(end),
-        }
-    }
-
-    /// The next input; `None` at the end. A last line without its newline is one too, an empty line as well.
-    pub(super) fn next(&mut self) -> Result<Option<Input>, InputError> {
-        let bytes = match &mut self.reader {
-            Reader::Given(inputs) => inputs.next().map(|input| Some(input.into_vec())),
-            Reader::Lines { lines, end } => match next_line(lines, *end) {
-                Ok(line) => line.map(Some),
-                Err(cause) => return Err(InputError { what: self.place.source(), cause }),
-            },
-            Reader::Once => (self.taken == 0).then_some(None),
-        };
-        let number = self.taken;
-        self.taken += u64::from(bytes.is_some());
-        Ok(bytes.map(|bytes| Input { number, bytes }))
-    }
-}
-
-fn next_line(lines: &mut impl BufRead, end: u8) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    if lines.read_until(end, &mut line)? == 0 {
-        return Ok(None);
-    }
-    line.pop_if(|last| *last == end);
-    Ok(Some(line))
 }
 
 impl Place {
@@ -165,56 +72,289 @@ impl Place {
             Place::File(file) => format!("{file}:{number}"),
         }
     }
+}
 
-    fn source(&self) -> String {
-        match self {
-            Place::File(file) => file.clone(),
-            Place::Argument | Place::Stdin(_) => "standard input".to_owned(),
+impl Sources {
+    fn all(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(&self.first).chain(self.others.iter().map(|(_, source)| source))
+    }
+
+    /// How many sources there are.
+    pub(super) fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Whether there is no input to come, but one call.
+    pub(super) fn is_once(&self) -> bool {
+        self.first == Source::Once
+    }
+
+    /// How many inputs there are, if that is known before they are read.
+    pub(super) fn count(&self) -> Option<usize> {
+        let mut counts = self.all().map(Source::count);
+        if self.linked {
+            return counts.try_fold(0, |most, count| Some(count?.max(most)));
         }
+        let mut product = 1usize;
+        let mut group = counts.next()??;
+        for ((join, _), count) in self.others.iter().zip(counts) {
+            match join {
+                Join::Beside => group = group.min(count?),
+                Join::Cross => (product, group) = (product.saturating_mul(group), count?),
+            }
+        }
+        Some(product.saturating_mul(group))
+    }
+
+    /// Whether someone has to type the inputs, and may not know it.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.all().any(Source::is_terminal)
+    }
+
+    /// Whether standard input is read for more than one of them.
+    pub(super) fn share_stdin(&self) -> bool {
+        self.all().filter(|source| **source == Source::Stdin).count() > 1
+    }
+
+    fn place(&self, format: &Format) -> Place {
+        match &self.first {
+            _ if !self.others.is_empty() => Place::Argument,
+            Source::Stdin => Place::Stdin(if format.end == b'\n' { "line" } else { "item" }),
+            Source::File(path) => Place::File(path.display().to_string()),
+            Source::Given(_) | Source::Once => Place::Argument,
+        }
+    }
+
+    /// Opens all of them.
+    pub(super) fn open(self, format: &Format) -> Result<Inputs, InputError> {
+        let place = self.place(format);
+        let mut groups = vec![Group::of(self.first.open(format)?, self.linked)];
+        for (join, source) in self.others {
+            let reader = source.open(format)?;
+            match groups.last_mut() {
+                Some(group) if self.linked || join == Join::Beside => group.members.push(reader.into()),
+                _ => groups.push(Group::of(reader, false)),
+            }
+        }
+        let mut groups = groups.into_iter();
+        let first = groups.next().unwrap_or_default();
+        Ok(Inputs { first, others: Others::Unread(groups.collect()), current: None, place, taken: 0 })
+    }
+}
+
+/// Sources side by side.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Member>,
+    /// Until the longest ends; shorter ones begin again.
+    repeats: bool,
+}
+
+#[derive(Debug)]
+struct Member {
+    reader: Reader,
+    /// What it has given, to be given again, if its group repeats.
+    given: Vec<Values>,
+    /// Which of them is next, once it has ended.
+    again: Option<usize>,
+}
+
+type Values = Vec<Vec<u8>>;
+
+impl From<Reader> for Member {
+    fn from(reader: Reader) -> Member {
+        Member { reader, given: Vec::new(), again: None }
+    }
+}
+
+impl Member {
+    /// The next input. At the end of one that repeats it is one of those before; then `true` comes with it.
+    fn next(&mut self, repeats: bool) -> Result<Option<(Values, bool)>, InputError> {
+        if self.again.is_none() {
+            if let Some(values) = self.reader.next()? {
+                if repeats {
+                    self.given.push(values.clone());
+                }
+                return Ok(Some((values, false)));
+            }
+            self.again = Some(0);
+        }
+        let Some(at) = self.again.filter(|_| !self.given.is_empty()) else { return Ok(None) };
+        self.again = Some((at + 1) % self.given.len());
+        Ok(Some((self.given[at].clone(), true)))
+    }
+}
+
+impl Group {
+    fn of(reader: Reader, repeats: bool) -> Group {
+        Group { members: vec![reader.into()], repeats }
+    }
+
+    fn is_there(&self) -> bool {
+        self.members.iter().all(|member| member.again.is_some() || member.reader.is_there())
+    }
+
+    /// The values of the next inputs of all members.
+    fn next(&mut self) -> Result<Option<Values>, InputError> {
+        // Alone it has nobody to wait for.
+        let repeats = self.repeats && self.members.len() > 1;
+        let (mut all, mut fresh) = (Vec::new(), false);
+        for member in &mut self.members {
+            let Some((mut values, again)) = member.next(repeats)? else { return Ok(None) };
+            fresh |= !again;
+            match all.is_empty() {
+                true => all = values,
+                false => all.append(&mut values),
+            }
+        }
+        Ok(fresh.then_some(all))
+    }
+}
+
+/// The groups behind the first.
+#[derive(Debug)]
+enum Others {
+    Unread(Vec<Group>),
+    /// Their inputs, and which of each is next.
+    Kept(Vec<(Vec<Values>, usize)>),
+}
+
+/// Inputs, in order.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    first: Group,
+    others: Others,
+    /// The first group's input that goes with the others'.
+    current: Option<Values>,
+    place: Place,
+    taken: u64,
+}
+
+impl Inputs {
+    /// How to say which one an input is.
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Whether the next input is there, so that nobody waits for it.
+    pub(super) fn is_there(&self) -> bool {
+        self.current.is_some() || self.first.is_there()
+    }
+
+    /// The next input; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Input>, InputError> {
+        let values = self.next_values()?;
+        let number = self.taken;
+        self.taken += u64::from(values.is_some());
+        Ok(values.map(|values| Input { number, values }))
+    }
+
+    fn next_values(&mut self) -> Result<Option<Values>, InputError> {
+        if let Others::Unread(groups) = &mut self.others {
+            let groups = std::mem::take(groups);
+            let all = |mut group: Group| -> Result<_, InputError> {
+                let mut inputs = Vec::new();
+                while let Some(values) = group.next()? {
+                    inputs.push(values);
+                }
+                Ok((inputs, 0))
+            };
+            self.others = Others::Kept(groups.into_iter().map(all).collect::<Result<_, _>>()?);
+        }
+        let Others::Kept(others) = &mut self.others else { return Ok(None) };
+        if others.is_empty() {
+            return self.first.next();
+        }
+        if others.iter().any(|(inputs, _)| inputs.is_empty()) {
+            return Ok(None);
+        }
+        if self.current.is_none() {
+            self.current = self.first.next()?;
+        }
+        let Some(mut values) = self.current.clone() else { return Ok(None) };
+        for (inputs, at) in others.iter() {
+            values.extend_from_slice(&inputs[*at]);
+        }
+        // The last one that is not at its end goes on; those behind it begin again.
+        let mut all_again = true;
+        for (inputs, at) in others.iter_mut().rev() {
+            *at = (*at + 1) % inputs.len();
+            if *at > 0 {
+                all_again = false;
+                break;
+            }
+        }
+        if all_again {
+            self.current = None;
+        }
+        Ok(Some(values))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
-    fn all(bytes: &[u8], null: bool) -> Vec<Vec<u8>> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        let mut inputs = Source::File(file.path().to_owned()).open(null).unwrap();
-        std::iter::from_fn(|| inputs.next().unwrap().map(|input| input.bytes.unwrap())).collect()
+    const LINES: Format = Format { end: b'\n', columns: None };
+
+    fn given(words: &str) -> Source {
+        Source::Given(words.split_whitespace().map(Into::into).collect())
     }
 
-    #[test]
-    fn lines_are_taken_as_they_are() {
-        assert_eq!(all(b"", false), Vec::<Vec<u8>>::new());
-        assert_eq!(all(b"a\n\nb\r\n\xff", false), [&b"a"[..], b"", b"b\r", b"\xff"]);
-        assert_eq!(all(b"\n", false), [b""]);
-        assert_eq!(all(b"a\nb\0\0c\0", true), [&b"a\nb"[..], b"", b"c"]);
+    fn sources(linked: bool, parts: &[(Join, &str)]) -> Sources {
+        let mut parts = parts.iter().map(|(join, words)| (*join, given(words)));
+        let (_, first) = parts.next().unwrap();
+        Sources { first, others: parts.collect(), linked }
+    }
+
+    /// All inputs, as one text a call; checks that they are as many as was said.
+    fn all(sources: &Sources) -> Vec<String> {
+        let mut inputs = sources.clone().open(&LINES).unwrap();
+        let texts: Vec<_> = std::iter::from_fn(|| inputs.next().unwrap())
+            .map(|input| String::from_utf8(input.text()).unwrap())
+            .collect();
+        assert_eq!(sources.count(), Some(texts.len()));
+        texts
     }
 
     #[test]
     fn inputs_are_numbered_and_named() {
-        let mut given = Source::Given(vec!["a".into(), "b".into()]).open(false).unwrap();
+        let mut given = Sources::from(given("a b")).open(&LINES).unwrap();
         let numbers: Vec<_> =
             std::iter::from_fn(|| given.next().unwrap()).map(|input| input.number).collect();
         assert_eq!(numbers, [0, 1]);
-        let mut once = Source::Once.open(false).unwrap();
-        assert_eq!(once.next().unwrap(), Some(Input { number: 0, bytes: None }));
+        let mut once = Sources::from(Source::Once).open(&LINES).unwrap();
+        assert_eq!(once.next().unwrap(), Some(Input { number: 0, values: Vec::new() }));
         assert_eq!(once.next().unwrap(), None);
         assert_eq!(Place::Stdin("line").of(6), "line 7");
         assert_eq!(Place::File("list.txt".into()).of(6), "list.txt:7");
     }
 
     #[test]
-    fn a_source_that_cannot_be_read_is_named() {
-        let missing = Source::File("/no/such".into()).open(false).err().expect("it does not exist");
-        assert!(
-            missing.to_string().starts_with("cannot read inputs from /no/such: No such file"),
-            "{missing}"
-        );
-        let mut directory = Source::File("/".into()).open(false).unwrap();
-        assert!(directory.next().unwrap_err().to_string().contains("Is a directory"));
+    fn sources_go_each_with_each_the_last_one_fastest() {
+        use Join::Cross;
+        assert_eq!(all(&sources(false, &[(Cross, "a b"), (Cross, "1 2")])), ["a 1", "a 2", "b 1", "b 2"]);
+        let three = all(&sources(false, &[(Cross, "a b"), (Cross, "1 2"), (Cross, "x y")]));
+        assert_eq!(three, ["a 1 x", "a 1 y", "a 2 x", "a 2 y", "b 1 x", "b 1 y", "b 2 x", "b 2 y"]);
+        assert!(all(&sources(false, &[(Cross, "a b"), (Cross, "")])).is_empty());
+        assert!(all(&sources(false, &[(Cross, ""), (Cross, "1")])).is_empty());
+    }
+
+    #[test]
+    fn those_side_by_side_end_with_the_shortest() {
+        use Join::{Beside, Cross};
+        assert_eq!(all(&sources(false, &[(Cross, "a b c"), (Beside, "1 2")])), ["a 1", "b 2"]);
+        assert_eq!(all(&sources(false, &[(Cross, "a b"), (Beside, "1 2 3")])), ["a 1", "b 2"]);
+        let groups = all(&sources(false, &[(Cross, "a b"), (Beside, "1 2"), (Cross, "X Y")]));
+        assert_eq!(groups, ["a 1 X", "a 1 Y", "b 2 X", "b 2 Y"]);
+    }
+
+    #[test]
+    fn linked_ones_end_with_the_longest() {
+        use Join::Cross;
+        let linked = sources(true, &[(Cross, "a b"), (Cross, "1 2 3 4"), (Cross, "x")]);
+        assert_eq!(all(&linked), ["a 1 x", "b 2 x", "a 3 x", "b 4 x"]);
+        assert_eq!(all(&sources(true, &[(Cross, "a b c"), (Cross, "1 2")])), ["a 1", "b 2", "c 1"]);
+        assert_eq!(all(&sources(true, &[(Cross, "a b")])), ["a", "b"]);
     }
 }

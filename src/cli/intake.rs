@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use super::input::{Input, InputError, Inputs};
+use super::input::{Input, Inputs};
+use super::source::InputError;
 use crate::pool::{Pulled, Rouser};
 
 /// Inputs come in batches: a batch is whatever is there at once, but no more inputs than this,
@@ -90,7 +91,7 @@ fn read_all(mut inputs: Inputs, mut hand_on: impl FnMut(Batch) -> bool) {
             Ok(None) => (None, false),
             Err(error) => (Some(Err(error)), false),
         };
-        if let Some(Ok(Input { bytes: Some(input), .. })) = &input {
+        if let Some(Ok(input)) = &input {
             bytes += input.len();
         }
         batch.extend(input);
@@ -107,14 +108,19 @@ fn read_all(mut inputs: Inputs, mut hand_on: impl FnMut(Batch) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::Source;
+    use super::super::input::Sources;
+    use super::super::source::{Format, Source};
     use super::*;
     use std::io::Write;
+
+    fn open(source: Source) -> Inputs {
+        Sources::from(source).open(&Format { end: b'\n', columns: None }).unwrap()
+    }
 
     fn batches_of(bytes: &[u8]) -> Vec<usize> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let inputs = Source::File(file.path().to_owned()).open(false).unwrap();
+        let inputs = open(Source::File(file.path().to_owned()));
         let mut sizes = Vec::new();
         read_all(inputs, |batch| {
             sizes.push(batch.len());
@@ -136,7 +142,7 @@ mod tests {
     fn a_line_that_is_not_whole_holds_up_none_before_it() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
-        let inputs = Source::File(path.into()).open(false).unwrap();
+        let inputs = open(Source::File(path.into()));
         writer.write_all(b"a\nb\nc").unwrap();
         let mut writer = Some(writer);
         let mut sizes = Vec::new();
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn reading_ends_when_nobody_takes_it() {
-        let inputs = Source::Given(vec!["a".into(); 3 * MOST]).open(false).unwrap();
+        let inputs = open(Source::Given(vec!["a".into(); 3 * MOST]));
         let mut batches = 0;
         read_all(inputs, |_| {
             batches += 1;

@@ -14,7 +14,8 @@
 //! command: they would be taken for what jobs have left. If it has children before, or is process 1, it ends only what
 //! is in its workers' groups.
 //!
-//! The way of an input: `options` says where it comes from, `input` reads it (on the thread of `intake`), `arguments` makes a call of it, the pool
+//! The way of an input: `options` says where it comes from, `source` reads it (on the thread of `intake`), `input` combines
+//! several, `arguments` makes a call of it, the pool
 //! runs that, `printer` (with `report`) makes text of the outcome, `reorder` holds it until its turn, `output` writes.
 
 mod arguments;
@@ -34,6 +35,7 @@ mod report;
 mod run;
 mod say;
 mod signals;
+mod source;
 mod strays;
 mod template;
 

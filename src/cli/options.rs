@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
+use regex::bytes::Regex;
 
-use super::input::Source;
+use super::input::{Join, Sources};
 use super::say::{POOL_RUN, program};
+use super::source::{Format, Source};
 
 const USAGE: &str = "\
-pool-run [OPTIONS] JOB [ARG]... [::: INPUT... | :::: FILE]
+pool-run [OPTIONS] JOB [ARG]... [::: INPUT...]... [:::: FILE...]...
        pool-run --list [--exe PATH]";
 
 const AFTER_HELP: &str = "\
@@ -18,12 +20,15 @@ JOB is a built-in job, or one of this program, or with --exe one of another:
   sha256, wc, primes  see --list
   exec CMD [ARG]...   run a program for each input, without a shell
   sh 'LINE'           run a line of shell for each input, quoted for you
-In CMD and LINE {} stands for the input; without one it comes last.
+In CMD and LINE {} stands for the input; without a placeholder it comes last.
+  {.} without extension  {/} name  {//} folder  {/.} name without extension
+  {2} {2/} {-1} of several values  {#} the job's number  {{}} a plain {}
 
-Inputs are what follows `:::`, or the lines of a FILE (`-a FILE` or
-`:::: FILE`), or else the lines of standard input. ARGs before them are the
-same in every call. For jobs other than exec and sh, if there is nothing but
-ARGs, each ARG is an input.
+Inputs are what follows `:::`, or the lines of FILEs (`-a FILE` or
+`:::: FILE`), or else the lines of standard input. Several sources are
+combined each with each; what `:::+` and `::::+` name goes side by side with
+the one before. ARGs before them are the same in every call. For jobs other than exec
+and sh, if there is nothing but ARGs, each ARG is an input.
 
 Results go to standard output, all else to standard error.
 
@@ -51,11 +56,23 @@ Examples:
 pub(super) struct Options {
     /// Take inputs from FILE, one a line (- is standard input)
     #[arg(short, long, value_name = "FILE")]
-    arg_file: Option<PathBuf>,
+    arg_file: Vec<PathBuf>,
+
+    /// Take one input of each source at a time, not each with each
+    #[arg(long)]
+    link: bool,
 
     /// Inputs end in NUL, as `find -print0` writes them
-    #[arg(short = '0', long)]
-    pub(super) null: bool,
+    #[arg(short = '0', long, conflicts_with = "delimiter")]
+    null: bool,
+
+    /// Inputs end in C: a character, or \n, \t, \0, \x3b
+    #[arg(short, long, value_name = "C", value_parser = parse_delimiter)]
+    delimiter: Option<u8>,
+
+    /// Split inputs at the regular expression RE, into {1} {2} ...
+    #[arg(short = 'C', long, value_name = "RE", value_parser = parse_columns)]
+    colsep: Option<Regex>,
 
     /// Worker processes [default: one a processor]
     #[arg(short, long, value_name = "N", short_alias = 'j', alias = "jobs", value_parser = parse_workers)]
@@ -95,7 +112,7 @@ pub(super) struct Request {
     pub(super) job: String,
     pub(super) args: Vec<OsString>,
     /// Where inputs come from, if the command line says so.
-    pub(super) source: Option<Source>,
+    pub(super) sources: Option<Sources>,
 }
 
 impl Options {
@@ -121,30 +138,61 @@ impl Options {
             None => return Err(usage("there is no JOB; --list shows all, --help says more")),
         };
         let mut args: Vec<OsString> = words.cloned().collect();
-        let mut source = self.arg_file.clone().map(from_file);
-        if let Some(at) = args.iter().position(|word| is_separator(word)) {
-            let inputs = args.split_off(at + 1);
-            let separator = args.remove(at);
-            if source.is_some() {
-                return Err(usage("inputs come from -a or from the command line, not from both"));
+        let end = args.iter().position(|word| is_separator(word)).unwrap_or(args.len());
+        let mut given = args.split_off(end).into_iter().peekable();
+        let mut sources: Vec<_> =
+            self.arg_file.iter().map(|file| (Join::Cross, from_file(file.clone()))).collect();
+        while let Some(separator) = given.next() {
+            let mut words = Vec::new();
+            while let Some(word) = given.next_if(|word| !is_separator(word)) {
+                words.push(word);
             }
-            if inputs.iter().any(|word| is_separator(word)) {
-                return Err(usage(
-                    "inputs can come from one source only: there is more than one ::: or ::::",
-                ));
-            }
-            source = Some(given(&separator, inputs)?);
+            self::sources(&separator, words, &mut sources)?;
         }
-        Ok(Request { job, args, source })
+        let mut sources = sources.into_iter();
+        let sources = match sources.next() {
+            None if self.link => return Err(usage("--link takes several sources: there is none")),
+            None => None,
+            Some((Join::Beside, _)) => {
+                return Err(usage(":::+ and ::::+ go with the source before them: there is none"));
+            }
+            Some((_, first)) => Some(Sources { first, others: sources.collect(), linked: self.link }),
+        };
+        if sources.as_ref().is_some_and(Sources::share_stdin) {
+            return Err(usage("standard input can be read for one source only"));
+        }
+        Ok(Request { job, args, sources })
+    }
+
+    /// How inputs stand where they come from.
+    pub(super) fn format(&self) -> Format {
+        let end = if self.null { 0 } else { self.delimiter.unwrap_or(b'\n') };
+        Format { end, columns: self.colsep.clone() }
+    }
+
+    /// Whether an input may have several values.
+    pub(super) fn has_columns(&self) -> bool {
+        self.colsep.is_some()
     }
 }
 
-fn given(separator: &OsStr, inputs: Vec<OsString>) -> Result<Source, clap::Error> {
-    match (separator == ":::", &inputs[..]) {
-        (true, _) => Ok(Source::Given(inputs)),
-        (false, [file]) => Ok(from_file(file.into())),
-        (false, _) => Err(usage(":::: takes the name of one file (- is standard input)")),
+/// What a separator and the words behind it name.
+fn sources(
+    separator: &OsStr,
+    words: Vec<OsString>,
+    sources: &mut Vec<(Join, Source)>,
+) -> Result<(), clap::Error> {
+    let beside = separator.as_encoded_bytes().ends_with(b"+");
+    let join = if beside { Join::Beside } else { Join::Cross };
+    if separator.as_encoded_bytes().starts_with(b"::::") {
+        if words.is_empty() {
+            return Err(usage(":::: takes the names of files (- is standard input)"));
+        }
+        sources.extend(words.into_iter().map(|file| (join, from_file(file.into()))));
+    } else {
+        sources.push((join, Source::Given(words)));
     }
+    Ok(())
 }
 
 fn from_file(path: PathBuf) -> Source {
@@ -152,7 +200,7 @@ fn from_file(path: PathBuf) -> Source {
 }
 
 fn is_separator(word: &OsStr) -> bool {
-    word == ":::" || word == "::::"
+    [":::", "::::", ":::+", "::::+"].iter().any(|separator| word == *separator)
 }
 
 /// The command under the name by which it was called: a user's own program may be it.
@@ -164,6 +212,30 @@ fn command() -> clap::Command {
             .name(own)
             .override_usage(USAGE.replace(POOL_RUN, own))
             .after_help(AFTER_HELP.replace(POOL_RUN, own)),
+    }
+}
+
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    let byte = match text.as_bytes() {
+        [byte] => Some(*byte),
+        b"\\n" => Some(b'\n'),
+        b"\\t" => Some(b'\t'),
+        b"\\r" => Some(b'\r'),
+        b"\\0" => Some(0),
+        b"\\\\" => Some(b'\\'),
+        [b'\\', b'x', hex @ ..] if hex.len() == 2 => {
+            std::str::from_utf8(hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        }
+        _ => None,
+    };
+    byte.ok_or_else(|| "a delimiter is one byte, or \\n, \\t, \\r, \\0, \\x3b".into())
+}
+
+fn parse_columns(text: &str) -> Result<Regex, String> {
+    let regex = Regex::new(text).map_err(|error| error.to_string())?;
+    match regex.is_match(b"") {
+        true => Err("it matches where there is nothing, so everything would be a column".into()),
+        false => Ok(regex),
     }
 }
 
@@ -211,7 +283,7 @@ mod tests {
         let request = request(&["-w4", "exec", "ls", "-l", "--", "-w", "9", ":::", "a", "-b"]);
         assert_eq!(request.job, "exec");
         assert_eq!(request.args, os(&["ls", "-l", "--", "-w", "9"]));
-        assert_eq!(request.source, Some(Source::Given(os(&["a", "-b"]))));
+        assert_eq!(request.sources, Some(Source::Given(os(&["a", "-b"])).into()));
     }
 
     #[test]
@@ -238,18 +310,54 @@ mod tests {
     }
 
     #[test]
-    fn inputs_have_one_source() {
-        assert_eq!(request(&["wc"]).source, None);
-        assert_eq!(request(&["wc", ":::"]).source, Some(Source::Given(vec![])));
-        assert_eq!(request(&["-a", "list", "wc"]).source, Some(Source::File("list".into())));
-        assert_eq!(request(&["wc", "::::", "list"]).source, Some(Source::File("list".into())));
-        assert_eq!(request(&["-a-", "wc"]).source, Some(Source::Stdin));
-        for bad in [&["-a", "x", "wc", ":::", "y"][..], &["wc", ":::", "a", ":::", "b"], &["wc", "::::"]] {
+    fn inputs_have_sources() {
+        let one = |source| Some(Sources::from(source));
+        assert_eq!(request(&["wc"]).sources, None);
+        assert_eq!(request(&["wc", ":::"]).sources, one(Source::Given(vec![])));
+        assert_eq!(request(&["-a", "list", "wc"]).sources, one(Source::File("list".into())));
+        assert_eq!(request(&["wc", "::::", "list"]).sources, one(Source::File("list".into())));
+        assert_eq!(request(&["-a-", "wc"]).sources, one(Source::Stdin));
+        for bad in [
+            &["wc", "::::"][..],
+            &["wc", ":::+", "a"],
+            &["wc", "::::", "-", "-"],
+            &["--link", "wc"],
+            &[":::", "a"],
+            &[],
+            &["--list", "wc"],
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
-        for bad in [&[":::", "a"][..], &[], &["--list", "wc"], &["-a", "x", "-a", "y", "wc"]] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+    }
+
+    #[test]
+    fn several_sources_stand_as_they_came() {
+        let words = ["--link", "-a", "x", "wc", ":::", "a", "b", ":::+", "1", "::::+", "y", "-"];
+        let sources = request(&words).sources.unwrap();
+        assert_eq!((sources.first, sources.linked), (Source::File("x".into()), true));
+        let others = [
+            (Join::Cross, Source::Given(os(&["a", "b"]))),
+            (Join::Beside, Source::Given(os(&["1"]))),
+            (Join::Beside, Source::File("y".into())),
+            (Join::Beside, Source::Stdin),
+        ];
+        assert_eq!(sources.others, others);
+    }
+
+    #[test]
+    fn inputs_end_where_they_are_said_to() {
+        let end = |words: &[&str]| parse(words).map(|(options, _)| options.format().end);
+        for (word, byte) in
+            [(";", b';'), ("\\n", b'\n'), ("\\t", b'\t'), ("\\0", 0), ("\\x3B", b';'), ("\\\\", b'\\')]
+        {
+            assert_eq!(end(&["-d", word, "wc"]).unwrap(), byte, "{word}");
         }
+        assert_eq!((end(&["wc"]).unwrap(), end(&["-0", "wc"]).unwrap()), (b'\n', 0));
+        for bad in ["", "ab", "\\q", "\\x3", "é"] {
+            assert!(end(&["-d", bad, "wc"]).is_err(), "{bad}");
+        }
+        assert!(end(&["-0", "-d,", "wc"]).is_err() && parse(&["-C", "(", "wc"]).is_err());
+        assert!(parse(&["-C", "x*", "wc"]).is_err() && parse(&["-C", "[,;]", "wc"]).is_ok());
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Printer<'_> {
         if record.stderr.last().is_some_and(|last| *last != b'\n') {
             record.stderr.push(b'\n');
         }
-        let about = input.bytes.as_deref().map(|bytes| (bytes, self.place.of(input.number)));
+        let text = input.text();
+        let about = (!input.values.is_empty()).then(|| (&text[..], self.place.of(input.number)));
         record.stderr.extend_from_slice(problem.message(&self.job.name, about).as_bytes());
     }
 

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::arguments::Arguments;
 use super::ending::CliError;
-use super::input::{Input, InputError, Inputs};
+use super::input::{Input, Inputs};
 use super::intake::{Intake, intake};
 use super::printer::Printer;
 use super::report::Problem;
+use super::source::InputError;
 use crate::pool::{Pulled, Source};
 use crate::{JobError, Pool};
 
@@ -101,7 +102,7 @@ impl Source for Feed<'_> {
                 }
             };
             self.session.tally.taken.fetch_add(1, Ordering::Relaxed);
-            match self.arguments.of(input.bytes.as_deref()) {
+            match self.arguments.of(&input) {
                 Ok(arguments) => {
                     self.session.sent.borrow_mut().insert(self.sent, input);
                     self.sent += 1;

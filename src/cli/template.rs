@@ -1,55 +1,208 @@
 //! Where an input goes in the command of `exec` and in the line of `sh`.
+//!
+//! What stands in braces means what it means to GNU parallel: `{}` the input, `{.}` without its extension, `{/}` the name
+//! without its folder, `{//}` the folder, `{/.}` the name without both, `{3}` the third of several values, `{3/}` its name,
+//! `{-1}` the last of them, `{#}` the number of the job from 1. `{{}}` is a plain `{}`. Anything else is left as it is.
 
 use std::borrow::Cow;
 
-/// Stands for the input.
-const HOLE: &[u8] = b"{}";
+use super::input::Input;
 
-/// The words of a command with the input in place of each `{}`, or behind them if there is none.
-pub(super) fn fill_words(words: &[Vec<u8>], input: &[u8]) -> Vec<Vec<u8>> {
-    let mut filled = Vec::with_capacity(words.len() + 1);
-    let mut used = false;
-    for word in words {
-        let (word, hit) = replace(word, input);
-        used |= hit;
-        filled.push(word);
+/// A word, or a line, with holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(Vec<u8>),
+    /// The values, or one of them, and what of it.
+    Hole(Option<i32>, Part),
+    /// The number of the job.
+    Number,
+}
+
+/// What of a value, if it is a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    NoExtension,
+    Name,
+    Folder,
+    Stem,
+}
+
+const PARTS: [(&[u8], Part); 5] = [
+    (b"//}", Part::Folder),
+    (b"/.}", Part::Stem),
+    (b"/}", Part::Name),
+    (b".}", Part::NoExtension),
+    (b"}", Part::Whole),
+];
+
+impl Template {
+    /// Reads it. Everything is a template, be there holes in it or not.
+    pub(super) fn new(text: &[u8]) -> Template {
+        let (mut pieces, mut plain, mut rest) = (Vec::new(), Vec::new(), text);
+        while let [first, behind @ ..] = rest {
+            if let Some(after) = rest.strip_prefix(b"{{}}") {
+                plain.extend_from_slice(b"{}");
+                rest = after;
+            } else if let Some((piece, after)) = hole(rest) {
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(piece);
+                rest = after;
+            } else {
+                plain.push(*first);
+                rest = behind;
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Template(pieces)
     }
-    if !used {
-        filled.push(input.to_vec());
+
+    /// Whether anything of an input goes into it.
+    pub(super) fn has_hole(&self) -> bool {
+        self.0.iter().any(|piece| !matches!(piece, Piece::Text(_)))
+    }
+
+    /// The words that it makes: one, but for `{}` alone, which makes one of each value.
+    fn push_words(&self, input: &Input, words: &mut Vec<Vec<u8>>) {
+        match &self.0[..] {
+            [Piece::Hole(None, part)] => {
+                words.extend(input.values.iter().map(|value| part.of(value).into_owned()))
+            }
+            _ => words.push(self.fill(input, |value| value)),
+        }
+    }
+
+    /// The text with what goes into its holes, each value as `show` has it.
+    fn fill<'a>(&self, input: &'a Input, show: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Number => out.extend_from_slice((input.number + 1).to_string().as_bytes()),
+                Piece::Hole(None, part) => {
+                    for (at, value) in input.values.iter().enumerate() {
+                        if at > 0 {
+                            out.push(b' ');
+                        }
+                        out.extend_from_slice(&show(part.of(value)));
+                    }
+                }
+                Piece::Hole(Some(which), part) => {
+                    // There may be fewer values than were asked for.
+                    if let Some(value) = nth(&input.values, *which) {
+                        out.extend_from_slice(&show(part.of(value)));
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// What stands in the braces at the beginning of a text, and what follows.
+fn hole(text: &[u8]) -> Option<(Piece, &[u8])> {
+    let inner = text.strip_prefix(b"{")?;
+    if let Some(after) = inner.strip_prefix(b"#}") {
+        return Some((Piece::Number, after));
+    }
+    let digits = inner.iter().skip(usize::from(inner.starts_with(b"-"))).take_while(|c| c.is_ascii_digit());
+    let len = digits.count();
+    let len = if len > 0 { len + usize::from(inner.starts_with(b"-")) } else { 0 };
+    let (number, rest) = inner.split_at(len);
+    let which = match std::str::from_utf8(number).ok()? {
+        "" => None,
+        number => Some(number.parse().ok()?),
+    };
+    PARTS.iter().find_map(|(end, part)| Some((Piece::Hole(which, *part), rest.strip_prefix(*end)?)))
+}
+
+/// A value by its number: from 1, or from the end with a minus.
+fn nth(values: &[Vec<u8>], which: i32) -> Option<&Vec<u8>> {
+    let places = which.unsigned_abs() as usize;
+    let at = if which < 0 { values.len().checked_sub(places) } else { places.checked_sub(1) };
+    values.get(at?)
+}
+
+impl Part {
+    fn of(self, value: &[u8]) -> Cow<'_, [u8]> {
+        let part = match self {
+            Part::Whole => value,
+            Part::NoExtension => without_extension(value),
+            Part::Name => name_of(value),
+            Part::Stem => without_extension(name_of(value)),
+            Part::Folder => folder_of(value),
+        };
+        part.into()
+    }
+}
+
+/// What follows the last slash.
+fn name_of(value: &[u8]) -> &[u8] {
+    value.rsplit(|byte| *byte == b'/').next().unwrap_or(value)
+}
+
+/// Without the last dot of the name, and what follows it.
+fn without_extension(value: &[u8]) -> &[u8] {
+    match value.iter().rposition(|byte| matches!(byte, b'.' | b'/')) {
+        Some(at) if value[at] == b'.' => &value[..at],
+        _ => value,
+    }
+}
+
+/// As dirname(1) tells it, without the slashes at the end.
+fn folder_of(value: &[u8]) -> &[u8] {
+    let trim = |path: &[u8]| path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    let path = &value[..trim(value)];
+    match path.iter().rposition(|byte| *byte == b'/') {
+        None if path.is_empty() && !value.is_empty() => b"/",
+        None => b".",
+        Some(at) => match trim(&path[..at]) {
+            0 => b"/",
+            end => &path[..end],
+        },
+    }
+}
+
+/// The words of a command with the input in their holes, or behind them if there are none.
+pub(super) fn fill_words(words: &[Template], input: &Input) -> Vec<Vec<u8>> {
+    let mut filled = Vec::with_capacity(words.len() + 1);
+    for word in words {
+        word.push_words(input, &mut filled);
+    }
+    if !words.iter().any(Template::has_hole) {
+        filled.extend_from_slice(&input.values);
     }
     filled
 }
 
-/// A line of shell with the input, quoted, in place of each `{}`, or behind it if there is none.
-pub(super) fn fill_line(line: &[u8], input: &[u8]) -> Vec<u8> {
-    let quoted = shell_quote(input);
-    match replace(line, &quoted) {
-        (line, true) => line,
-        (line, false) => [&line, &b" "[..], &quoted].concat(),
+/// A line of shell with the input, quoted, in its holes, or behind it if there are none.
+pub(super) fn fill_line(line: &Template, input: &Input) -> Vec<u8> {
+    let mut filled = line.fill(input, shell_quote);
+    if !line.has_hole() {
+        for value in &input.values {
+            filled.push(b' ');
+            filled.extend_from_slice(&shell_quote(value.into()));
+        }
     }
-}
-
-fn replace(text: &[u8], input: &[u8]) -> (Vec<u8>, bool) {
-    let mut out = Vec::with_capacity(text.len() + input.len());
-    let mut rest = text;
-    while let Some(at) = rest.windows(HOLE.len()).position(|window| window == HOLE) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(input);
-        rest = &rest[at + HOLE.len()..];
-    }
-    out.extend_from_slice(rest);
-    (out, rest.len() < text.len())
+    filled
 }
 
 /// `text` as one word for a POSIX shell, whatever is in it.
-fn shell_quote(text: &[u8]) -> Cow<'_, [u8]> {
+fn shell_quote(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,".contains(byte);
     if !text.is_empty() && text.iter().all(harmless) {
-        return Cow::Borrowed(text);
+        return text;
     }
     let mut quoted = Vec::with_capacity(text.len() + 2);
     quoted.push(b'\'');
-    for byte in text {
+    for byte in text.iter() {
         match byte {
             b'\'' => quoted.extend_from_slice(b"'\\''"),
             other => quoted.push(*other),
@@ -66,30 +219,93 @@ mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
-    fn words(words: &[&str]) -> Vec<Vec<u8>> {
-        words.iter().map(|word| word.as_bytes().to_vec()).collect()
+    fn input(values: &[&[u8]]) -> Input {
+        Input { number: 6, values: values.iter().map(|value| value.to_vec()).collect() }
+    }
+
+    fn words(command: &[&str], values: &[&str]) -> Vec<String> {
+        let command: Vec<_> = command.iter().map(|word| Template::new(word.as_bytes())).collect();
+        let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
+        let filled = fill_words(&command, &input(&values));
+        filled.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+    }
+
+    fn line(line: &[u8], value: &[u8]) -> Vec<u8> {
+        fill_line(&Template::new(line), &input(&[value]))
     }
 
     #[test]
     fn the_input_goes_where_it_belongs() {
-        assert_eq!(fill_words(&words(&["gzip", "-9"]), b"a b"), words(&["gzip", "-9", "a b"]));
-        assert_eq!(fill_words(&words(&["cp", "{}", "{}.bak"]), b"a"), words(&["cp", "a", "a.bak"]));
-        assert_eq!(fill_words(&words(&["{}"]), b"{}"), words(&["{}"]));
-        assert_eq!(fill_words(&words(&["x{}{}y"]), b"-"), words(&["x--y"]));
-        assert_eq!(fill_line(b"wc -l < {}", b"a b"), b"wc -l < 'a b'");
-        assert_eq!(fill_line(b"echo", b"it's"), br"echo 'it'\''s'");
-        assert_eq!(fill_line(b"echo", b""), b"echo ''");
-        assert_eq!(fill_line(b"echo {} {}", b"-n"), b"echo -n -n");
+        assert_eq!(words(&["gzip", "-9"], &["a b"]), ["gzip", "-9", "a b"]);
+        assert_eq!(words(&["cp", "{}", "{}.bak"], &["a"]), ["cp", "a", "a.bak"]);
+        assert_eq!(words(&["{}"], &["{}"]), ["{}"]);
+        assert_eq!(words(&["x{}{}y"], &["-"]), ["x--y"]);
+        assert_eq!(line(b"wc -l < {}", b"a b"), b"wc -l < 'a b'");
+        assert_eq!(line(b"echo", b"it's"), br"echo 'it'\''s'");
+        assert_eq!(line(b"echo", b""), b"echo ''");
+        assert_eq!(line(b"echo {} {}", b"-n"), b"echo -n -n");
+    }
+
+    #[test]
+    fn several_values_go_where_their_numbers_are() {
+        assert_eq!(words(&["echo"], &["a", "b c"]), ["echo", "a", "b c"]);
+        assert_eq!(words(&["cp", "{}", "to"], &["a", "b c"]), ["cp", "a", "b c", "to"]);
+        assert_eq!(words(&["[{}]"], &["a", "b"]), ["[a b]"]);
+        assert_eq!(words(&["{2}-{1}", "{-1}", "{3}", "{0}"], &["a", "b"]), ["b-a", "b", "", ""]);
+        assert_eq!(words(&["{2.}", "{1/}", "{1//}", "{01/.}"], &["d/e.x", "p.q"]), ["p", "e.x", "d", "e"]);
+        let two = fill_line(&Template::new(b"f {} {2}"), &input(&[b"a b", b"c"]));
+        assert_eq!(two, b"f 'a b' c c");
+    }
+
+    #[test]
+    fn what_is_no_hole_is_left_alone() {
+        assert_eq!(
+            words(&["{#}", "{{}}", "{x}", "{-}", "{", "{1"], &["a"]),
+            ["7", "{}", "{x}", "{-}", "{", "{1"]
+        );
+        assert_eq!(words(&["awk", "{print $1}"], &["a"]), ["awk", "{print $1}", "a"]);
+        assert_eq!(words(&["{99999999999}"], &["a"]), ["{99999999999}", "a"]);
+    }
+
+    /// What GNU parallel 20221122 makes of them.
+    #[test]
+    fn parts_of_paths_are_what_they_are_to_gnu_parallel() {
+        for (path, [no_extension, name, folder, stem]) in [
+            ("d/e/f.tar.gz", ["d/e/f.tar", "f.tar.gz", "d/e", "f.tar"]),
+            ("x", ["x", "x", ".", "x"]),
+            (".bash", ["", ".bash", ".", ""]),
+            ("/a.b/c", ["/a.b/c", "c", "/a.b", "c"]),
+            ("/x", ["/x", "x", "/", "x"]),
+            ("x/", ["x/", "", ".", ""]),
+            ("a//b", ["a//b", "b", "a", "b"]),
+            ("/", ["/", "", "/", ""]),
+            (".", ["", ".", ".", ""]),
+            ("..", [".", "..", ".", "."]),
+            ("a.", ["a", "a.", ".", "a"]),
+            ("a/.b", ["a/", ".b", "a", ""]),
+            ("a.b/c.", ["a.b/c", "c.", "a.b", "c"]),
+        ] {
+            let filled = words(&["{.}", "{/}", "{//}", "{/.}"], &[path]);
+            assert_eq!(filled, [no_extension, name, folder, stem], "{path}");
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_shell_reads_any_input_as_one_word(input in proptest::collection::vec(1u8..=255, 0..40)) {
-            let line = fill_line(b"printf %s,", &input);
+            let line = line(b"printf %s,", &input);
             let output = std::process::Command::new("/bin/sh").arg("-c").arg(OsStr::from_bytes(&line)).output()?;
             // `printf %s, X`: the format, then the word and the comma.
             prop_assert_eq!(output.stdout, [&input[..], b","].concat());
+        }
+
+        #[test]
+        fn any_text_is_a_template(text: Vec<u8>, values: Vec<Vec<u8>>) {
+            let template = Template::new(&text);
+            let _ = fill_line(&template, &Input { number: 0, values });
+            let plain: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'{').collect();
+            prop_assert_eq!(Template::new(&plain).has_hole(), false);
         }
     }
 }
