@@ -26,6 +26,7 @@ mod recycling;
 mod room;
 mod sizing;
 mod slot;
+mod target;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,6 @@ mod usage;
 mod workers;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use sidestep_worker::wire::{Encoding, RunHeader};
@@ -51,6 +51,7 @@ pub(crate) use room::{Bounds, Grant, Load, Room};
 use sizing::Paces;
 use slot::Slot;
 pub(crate) use slot::{State, WorkerView};
+use target::Target;
 pub(crate) use usage::Limits;
 pub(super) use workers::STORM;
 
@@ -129,32 +130,6 @@ pub(crate) enum Verdict {
 pub(crate) struct TaskKey {
     index: usize,
     serial: u64,
-}
-
-/// What is withdrawn: all of a task, or one item of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Target {
-    task: usize,
-    item: Option<u64>,
-}
-
-impl Target {
-    /// Whether an item of a task is part of it.
-    fn has(self, task: usize, index: u64) -> bool {
-        self.task == task && self.item.is_none_or(|item| item == index)
-    }
-
-    /// Its items' places in a lot.
-    fn places<P>(self, lot: &Lot<P>) -> Range<u32> {
-        match self.item {
-            _ if self.task != lot.task => 0..0,
-            None => 0..lot.count,
-            Some(item) => match item.checked_sub(lot.first.index) {
-                Some(place) if place < u64::from(lot.count) => place as u32..place as u32 + 1,
-                _ => 0..0,
-            },
-        }
-    }
 }
 
 /// What a task needs besides its items.

@@ -13,22 +13,18 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     /// sooner than an idle worker is awake goes to one that is awake. `None` also for a lot that may grow: it is in no hurry
     /// while those who are awake have something to do.
     pub(super) fn pick(&mut self, now: Instant, effects: &impl Effects<P, S>) -> Option<usize> {
-        let grows = self.may_grow();
         let free = self.has_free_core();
-        if grows && !free && self.is_served(now) {
-            return None;
+        if self.may_grow() {
+            let waits = !free && self.is_served(now);
+            return if waits { None } else { self.pick_idle(effects) };
         }
-        if !grows
-            && self.is_over_soon()
+        if self.is_over_soon()
             && let Some(at) = self.pick_awake(if free { WAKE } else { RUN }, effects)
         {
             return Some(at);
         }
         if let Some(at) = self.pick_idle(effects) {
             return Some(at);
-        }
-        if grows {
-            return None;
         }
         while let Some(at) = self.roomy.pop_front() {
             self.slots[at].in_roomy = false;
