@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Gate, LONG, eventually, finish, limited, pool};
-use sidestep::{JobError, Pool};
+use sidestep::{JobError, JobHandle, Pool};
 
 sidestep::worker_entry!();
 
@@ -29,6 +29,13 @@ fn usable(pool: &Pool) {
     assert_eq!(pool.map(square, 0..10), Ok((0..10).map(|x| x * x).collect()));
 }
 
+/// Two jobs that stay until the gate is opened.
+fn occupy(pool: &Pool, gate: &mut Gate) -> Vec<JobHandle<u32>> {
+    let busy = (0..2).map(|n| pool.apply_async(gated, (gate.ticket(), format!("busy {n}")))).collect();
+    (0..2).for_each(|_| drop(gate.arrival()));
+    busy
+}
+
 /// All that jobs have said, up to a last one of our own.
 fn arrivals(pool: &Pool, gate: &mut Gate) -> Vec<String> {
     pool.apply(arrive, (gate.ticket(), "the end".into())).expect("it only arrives");
@@ -39,11 +46,7 @@ fn arrivals(pool: &Pool, gate: &mut Gate) -> Vec<String> {
 fn a_queued_job_that_is_cancelled_never_runs() {
     limited(|| {
         let (pool, mut gate) = (pool(2), Gate::new());
-        let busy: Vec<_> =
-            (0..2).map(|n| pool.apply_async(gated, (gate.ticket(), format!("busy {n}")))).collect();
-        for _ in &busy {
-            gate.arrival();
-        }
+        let _busy = occupy(&pool, &mut gate);
         let queued: Vec<_> =
             (0..10).map(|n| pool.apply_async(arrive, (gate.ticket(), n.to_string()))).collect();
         assert!(queued[5].cancel());
@@ -193,11 +196,7 @@ fn a_cancelled_map_stops_running_and_waiting_items() {
 fn of_jobs_that_wait_together_each_is_cancelled_by_itself() {
     limited(|| {
         let (pool, mut gate) = (pool(2), Gate::new());
-        let busy: Vec<_> =
-            (0..2).map(|n| pool.apply_async(gated, (gate.ticket(), format!("busy {n}")))).collect();
-        for _ in &busy {
-            gate.arrival();
-        }
+        let busy = occupy(&pool, &mut gate);
         let handles: Vec<_> = (0..3000).map(|x| (x, pool.apply_async(square, (x,)))).collect();
         for (x, handle) in handles.iter().rev() {
             assert!(x % 3 > 0 || handle.cancel() && handle.ready() && !handle.cancel(), "{x}");

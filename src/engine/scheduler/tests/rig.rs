@@ -182,48 +182,6 @@ impl Rig {
         key.map(|_| number)
     }
 
-    /// One item that joins the last such if it can; `unique` tells whether their arguments can take one more.
-    pub(super) fn join_on(&mut self, terms: Terms, job: u32, unique: bool) -> Option<usize> {
-        let last = self.tasks.iter().enumerate().rev().find_map(|(number, record)| match record.key {
-            Bound::Loose(key, _) => Some((number, key, record.items)),
-            Bound::Call(_) => None,
-        });
-        let Some((number, first, items)) = last else { return self.submit_on(terms, job) };
-        let spec = TaskSpec { job, encoding: Encoding::Binary, chunk: None, lazy: false, terms };
-        let add = |load: &mut Load| {
-            load.count += u32::from(unique);
-            unique
-        };
-        let Some(key) = self.scheduler.join(first, &spec, add) else { return self.submit_on(terms, job) };
-        self.world.items.add(number as u32, 1);
-        assert_eq!(key, SingleKey { id: first.id + items, ..first });
-        self.world.items[(number as u32, items)].id = Some(key.id);
-        self.tasks[number].items += 1;
-        self.check();
-        Some(number)
-    }
-
-    /// Withdraws one of them.
-    pub(super) fn cancel(&mut self, task: usize, index: u64) -> Withdrawn {
-        let Bound::Loose(first, size) = self.tasks[task].key else { panic!("task {task} is a call") };
-        let (key, item) = (SingleKey { id: first.id + index, ..first }, (task as u32, index));
-        self.world.doing = Doing::Killing(task as u32, Some(index));
-        let outcome = self.scheduler.withdraw_single(key, size, self.world.now, &mut self.world);
-        self.world.doing = Doing::Other;
-        let mut alive = self.world.processes.iter().flatten().filter(|of| !(of.killed || of.asked));
-        assert!(alive.all(|process| process.runs() != Some(item)), "{item:?} still runs: {outcome:?}");
-        let record = &self.world.items[item];
-        let known = self.tasks[task].cancelled.entry(index);
-        if outcome != Withdrawn::Nothing {
-            known.insert_entry(outcome);
-        } else if let std::collections::hash_map::Entry::Vacant(_) = known {
-            let over = record.committed || record.end.is_some();
-            assert!(over, "an item that is not over is said to be over");
-        }
-        self.check();
-        outcome
-    }
-
     /// Many items, as `map` does it.
     pub(super) fn map(&mut self, job: u32, count: u32, chunk: Option<u32>) -> usize {
         let task = self.open(job, chunk, false).unwrap();
