@@ -151,7 +151,6 @@ impl Options {
         }
         let mut sources = sources.into_iter();
         let sources = match sources.next() {
-            None if self.link => return Err(usage("--link takes several sources: there is none")),
             None => None,
             Some((Join::Beside, _)) => {
                 return Err(usage(":::+ and ::::+ go with the source before them: there is none"));
@@ -321,7 +320,6 @@ mod tests {
             &["wc", "::::"][..],
             &["wc", ":::+", "a"],
             &["wc", "::::", "-", "-"],
-            &["--link", "wc"],
             &[":::", "a"],
             &[],
             &["--list", "wc"],

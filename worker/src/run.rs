@@ -289,6 +289,9 @@ impl<'a> Items<'a> {
             return self.done(None, None);
         }
         link.check_fork();
+        if self.header.apart {
+            out.check_results();
+        }
         out.send(Kind::Done, self.pace_code, result);
         // The next item may take longer than was thought.
         link.arm();
@@ -302,7 +305,8 @@ impl<'a> Items<'a> {
         }
         context::set(None);
         link.check_fork();
-        if !self.is_batch {
+        // Of many items that are run as one, none pays for a channel that is lost: see `pause`.
+        if !self.is_batch || self.header.apart {
             self.server.out.check_results();
         }
         if let Some(marks) = &self.server.marks {

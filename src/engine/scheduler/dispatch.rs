@@ -7,7 +7,7 @@ use sidestep_worker::wire::RunHeader;
 
 use super::sizing::{self, AHEAD_BYTES, SLIGHT};
 use super::slot::{Run, Slot, State};
-use super::{Bond, Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
+use super::{Effects, Event, LOOK_EVERY, Lot, Payload, Scheduler, Terms, UNCLAIMED};
 
 /// Work that lies unclaimed at one worker is worth moving to an idle one if it takes longer than this, in nanoseconds.
 const WORTH_MOVING: u64 = 200_000;
@@ -37,7 +37,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
     fn note_queued(&mut self, lot: &Lot<P>) -> bool {
         let task = &mut self.tasks[lot.task];
         let count = u64::from(lot.count);
-        if matches!(task.bond, Bond::Call { withdrawn: true }) {
+        if task.is_dropped() {
             self.counts.cancelled += count;
             self.listener.cancelled(lot, None);
             return false;

@@ -77,6 +77,11 @@ impl<S> Task<S> {
         }
     }
 
+    /// Whether nothing of it is wanted, whatever comes.
+    pub(super) fn is_dropped(&self) -> bool {
+        matches!(self.bond, Bond::Call { withdrawn: true })
+    }
+
     pub(super) fn is_loose(&self) -> bool {
         matches!(self.bond, Bond::Loose { .. })
     }

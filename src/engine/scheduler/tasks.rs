@@ -14,7 +14,7 @@ use super::{
 
 impl<S> Task<S> {
     fn takes(&self, phase: Phase) -> bool {
-        !matches!(self.bond, Bond::Call { withdrawn: true })
+        !self.is_dropped()
             && match phase {
                 Phase::Open => true,
                 Phase::Closed => !self.spec.lazy,
