@@ -9,13 +9,11 @@ use std::time::Duration;
 use sidestep_worker::registry::table;
 use sidestep_worker::wire::JobInfo;
 
-use super::arguments::Arguments;
+use super::call::Arguments;
 use super::ending::{self, CliError, Ending};
 use super::input::Sources;
 use super::options::{Options, Request};
-use super::output::Out;
-use super::printer::Printer;
-use super::reorder::{IN_MEMORY, Reorder};
+use super::output::{IN_MEMORY, Out, Printer, Reorder};
 use super::run::{self, Tally};
 use super::say::say;
 use super::strays::{self, Stay, Strays};

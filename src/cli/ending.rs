@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
+use super::input::InputError;
 use super::jobs::UnknownJob;
 use super::say::{reason, say};
-use super::source::InputError;
 use super::{orphans, signals};
 use crate::{JobError, Pool, PoolError};
 

@@ -14,30 +14,23 @@
 //! command: they would be taken for what jobs have left. If it has children before, or is process 1, it ends only what
 //! is in its workers' groups.
 //!
-//! The way of an input: `options` says where it comes from, `source` reads it (on the thread of `intake`), `input` combines
-//! several, `arguments` makes a call of it, the pool
-//! runs that, `printer` (with `report`) makes text of the outcome, `reorder` holds it until its turn, `output` writes.
+//! The way of an input: `options` says where it comes from, `input` reads it, `call` makes a call of it, `run` has the pool
+//! run that, `output` shows what came of it.
 
-mod arguments;
 mod builtin;
+mod call;
 mod command;
 mod ending;
 mod input;
-mod intake;
 mod jobs;
 mod list;
 mod options;
 mod orphans;
 mod output;
-mod printer;
-mod reorder;
-mod report;
 mod run;
 mod say;
 mod signals;
-mod source;
 mod strays;
-mod template;
 
 use std::process::ExitCode;
 

@@ -7,9 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use regex::bytes::Regex;
 
-use super::input::{Join, Sources};
+use super::input::{Format, Join, Source, Sources};
 use super::say::{POOL_RUN, program};
-use super::source::{Format, Source};
 
 const USAGE: &str = "\
 pool-run [OPTIONS] JOB [ARG]... [::: INPUT...]... [:::: FILE...]...

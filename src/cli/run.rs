@@ -8,13 +8,10 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::arguments::Arguments;
+use super::call::Arguments;
 use super::ending::CliError;
-use super::input::{Input, Inputs};
-use super::intake::{Intake, intake};
-use super::printer::Printer;
-use super::report::Problem;
-use super::source::InputError;
+use super::input::{Input, InputError, Inputs, Intake, intake};
+use super::output::{Printer, Problem};
 use crate::pool::{Pulled, Source};
 use crate::{JobError, Pool};
 

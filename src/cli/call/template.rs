@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use super::input::Input;
+use crate::cli::input::Input;
 
 /// A word, or a line, with holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -41,7 +41,7 @@ const PARTS: [(&[u8], Part); 5] = [
 
 impl Template {
     /// Reads it. Everything is a template, be there holes in it or not.
-    pub(super) fn new(text: &[u8]) -> Template {
+    pub(crate) fn new(text: &[u8]) -> Template {
         let (mut pieces, mut plain, mut rest) = (Vec::new(), Vec::new(), text);
         while let [first, behind @ ..] = rest {
             if let Some(after) = rest.strip_prefix(b"{{}}") {
@@ -65,7 +65,7 @@ impl Template {
     }
 
     /// Whether anything of an input goes into it.
-    pub(super) fn has_hole(&self) -> bool {
+    pub(crate) fn has_hole(&self) -> bool {
         self.0.iter().any(|piece| !matches!(piece, Piece::Text(_)))
     }
 
@@ -171,7 +171,7 @@ fn folder_of(value: &[u8]) -> &[u8] {
 }
 
 /// The words of a command with the input in their holes, or behind them if there are none.
-pub(super) fn fill_words(words: &[Template], input: &Input) -> Vec<Vec<u8>> {
+pub(crate) fn fill_words(words: &[Template], input: &Input) -> Vec<Vec<u8>> {
     let mut filled = Vec::with_capacity(words.len() + 1);
     for word in words {
         word.push_words(input, &mut filled);
@@ -183,7 +183,7 @@ pub(super) fn fill_words(words: &[Template], input: &Input) -> Vec<Vec<u8>> {
 }
 
 /// A line of shell with the input, quoted, in its holes, or behind it if there are none.
-pub(super) fn fill_line(line: &Template, input: &Input) -> Vec<u8> {
+pub(crate) fn fill_line(line: &Template, input: &Input) -> Vec<u8> {
     let mut filled = line.fill(input, shell_quote);
     if !line.has_hole() {
         for value in &input.values {

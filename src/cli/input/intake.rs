@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use super::input::{Input, Inputs};
+use super::combine::{Input, Inputs};
 use super::source::InputError;
 use crate::pool::{Pulled, Rouser};
 
@@ -19,7 +19,7 @@ const BATCHES: usize = 2;
 type Batch = Vec<Result<Input, InputError>>;
 
 /// The end that inputs come out of.
-pub(super) struct Intake {
+pub(crate) struct Intake {
     batches: Receiver<Batch>,
     batch: std::vec::IntoIter<Result<Input, InputError>>,
     /// A batch has come since it was last looked for, or the end.
@@ -27,13 +27,13 @@ pub(super) struct Intake {
 }
 
 /// The end that they are read at.
-pub(super) struct Inlet {
+pub(crate) struct Inlet {
     batches: SyncSender<Batch>,
     due: Arc<AtomicBool>,
 }
 
 /// Both ends. Nothing is read before [`Inlet::read`].
-pub(super) fn intake() -> (Inlet, Intake) {
+pub(crate) fn intake() -> (Inlet, Intake) {
     let (sender, receiver) = sync_channel(BATCHES);
     let due = Arc::new(AtomicBool::new(false));
     let inlet = Inlet { batches: sender, due: Arc::clone(&due) };
@@ -42,7 +42,7 @@ pub(super) fn intake() -> (Inlet, Intake) {
 
 impl Intake {
     /// The next input, if it is there.
-    pub(super) fn next(&mut self) -> Pulled<Result<Input, InputError>> {
+    pub(crate) fn next(&mut self) -> Pulled<Result<Input, InputError>> {
         loop {
             if let Some(input) = self.batch.next() {
                 return Pulled::Item(input);
@@ -57,14 +57,14 @@ impl Intake {
     }
 
     /// Whether something has come since there was nothing.
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.due.load(Ordering::Acquire)
     }
 }
 
 impl Inlet {
     /// Reads all inputs, no sooner than they are wanted, and calls `rouser` when there are some after there were none.
-    pub(super) fn read(self, inputs: Inputs, rouser: Rouser) -> io::Result<()> {
+    pub(crate) fn read(self, inputs: Inputs, rouser: Rouser) -> io::Result<()> {
         let body = move || {
             let Inlet { batches, due } = self;
             read_all(inputs, |batch| {
@@ -108,7 +108,7 @@ fn read_all(mut inputs: Inputs, mut hand_on: impl FnMut(Batch) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::Sources;
+    use super::super::combine::Sources;
     use super::super::source::{Format, Source};
     use super::*;
     use std::io::Write;

@@ -8,7 +8,7 @@ use super::source::{Format, InputError, Reader, Source};
 
 /// How a source goes with the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Join {
+pub(crate) enum Join {
     /// Each of its inputs with each of those before.
     Cross,
     /// Side by side, as far as both go.
@@ -17,11 +17,11 @@ pub(super) enum Join {
 
 /// All that inputs come from: the first source, and how the others go with those before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sources {
-    pub(super) first: Source,
-    pub(super) others: Vec<(Join, Source)>,
+pub(crate) struct Sources {
+    pub(crate) first: Source,
+    pub(crate) others: Vec<(Join, Source)>,
     /// All of them side by side, the shorter ones again from their beginning (`--link`).
-    pub(super) linked: bool,
+    pub(crate) linked: bool,
 }
 
 impl From<Source> for Sources {
@@ -32,28 +32,28 @@ impl From<Source> for Sources {
 
 /// What one call of the job is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Which one it is, from 0.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// None for the one call of a job that takes no input.
-    pub(super) values: Vec<Vec<u8>>,
+    pub(crate) values: Vec<Vec<u8>>,
 }
 
 impl Input {
     /// Bytes of all values.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.iter().map(Vec::len).sum()
     }
 
     /// The values as one text, for people.
-    pub(super) fn text(&self) -> Vec<u8> {
+    pub(crate) fn text(&self) -> Vec<u8> {
         self.values.join(&b' ')
     }
 }
 
 /// How a failure says which input it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// The so manieth of the command line, or of several sources.
     Argument,
     /// The so manieth line or item of standard input.
@@ -64,7 +64,7 @@ pub(super) enum Place {
 
 impl Place {
     /// Says which one the input with that number is.
-    pub(super) fn of(&self, number: u64) -> String {
+    pub(crate) fn of(&self, number: u64) -> String {
         let number = number + 1;
         match self {
             Place::Argument => format!("input {number}"),
@@ -80,17 +80,17 @@ impl Sources {
     }
 
     /// How many sources there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         1 + self.others.len()
     }
 
     /// Whether there is no input to come, but one call.
-    pub(super) fn is_once(&self) -> bool {
+    pub(crate) fn is_once(&self) -> bool {
         self.first == Source::Once
     }
 
     /// How many inputs there are, if that is known before they are read.
-    pub(super) fn count(&self) -> Option<usize> {
+    pub(crate) fn count(&self) -> Option<usize> {
         let mut counts = self.all().map(Source::count);
         if self.linked {
             return counts.try_fold(0, |most, count| Some(count?.max(most)));
@@ -107,12 +107,12 @@ impl Sources {
     }
 
     /// Whether someone has to type the inputs, and may not know it.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.all().any(Source::is_terminal)
     }
 
     /// Whether standard input is read for more than one of them.
-    pub(super) fn share_stdin(&self) -> bool {
+    pub(crate) fn share_stdin(&self) -> bool {
         self.all().filter(|source| **source == Source::Stdin).count() > 1
     }
 
@@ -126,7 +126,7 @@ impl Sources {
     }
 
     /// Opens all of them.
-    pub(super) fn open(self, format: &Format) -> Result<Inputs, InputError> {
+    pub(crate) fn open(self, format: &Format) -> Result<Inputs, InputError> {
         let place = self.place(format);
         let mut groups = vec![Group::of(self.first.open(format)?, self.linked)];
         for (join, source) in self.others {
@@ -221,7 +221,7 @@ enum Others {
 
 /// Inputs, in order.
 #[derive(Debug)]
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     first: Group,
     others: Others,
     /// The first group's input that goes with the others'.
@@ -232,17 +232,17 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// How to say which one an input is.
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
 
     /// Whether the next input is there, so that nobody waits for it.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.current.is_some() || self.first.is_there()
     }
 
     /// The next input; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Input>, InputError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Input>, InputError> {
         let values = self.next_values()?;
         let number = self.taken;
         self.taken += u64::from(values.is_some());

@@ -7,16 +7,15 @@ use serde::de::IgnoredAny;
 use sidestep_worker::wire::{Encoding, JobInfo, push_piece};
 use sidestep_worker::{Bytes, codec};
 
-use super::builtin::{EXEC, SH};
-use super::input::{Input, Sources};
-use super::list::signature;
-use super::options::{Request, usage};
-use super::source::Source;
 use super::template::{Template, fill_line, fill_words};
+use crate::cli::builtin::{EXEC, SH};
+use crate::cli::input::{Input, Source, Sources};
+use crate::cli::list::signature;
+use crate::cli::options::{Request, usage};
 
 /// How a job is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Each argument is a text, read by the job's own types.
     Text,
     /// Each input is a JSON value, or an array of them if there are several arguments to give.
@@ -29,8 +28,8 @@ pub(super) enum Style {
 
 /// Makes the arguments of each call.
 #[derive(Debug)]
-pub(super) struct Arguments {
-    pub(super) style: Style,
+pub(crate) struct Arguments {
+    pub(crate) style: Style,
     /// What is the same in every call.
     fixed: Vec<Vec<u8>>,
     /// The command of `exec`, or the line of `sh`.
@@ -41,7 +40,7 @@ pub(super) struct Arguments {
 
 /// Why an input is no argument, before any job has seen it.
 #[derive(Debug)]
-pub(super) struct BadInput(String);
+pub(crate) struct BadInput(String);
 
 impl std::fmt::Display for BadInput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +53,7 @@ impl std::error::Error for BadInput {}
 impl Arguments {
     /// Decides what is input and what is argument: that depends on the job. With `columns`, nobody knows how many values an
     /// input has.
-    pub(super) fn new(
+    pub(crate) fn new(
         request: Request,
         job: &JobInfo,
         json: bool,
@@ -92,7 +91,7 @@ impl Arguments {
     }
 
     /// How the arguments are written.
-    pub(super) fn encoding(&self) -> Encoding {
+    pub(crate) fn encoding(&self) -> Encoding {
         match self.style {
             Style::Text => Encoding::Text,
             Style::Json => Encoding::Json,
@@ -101,7 +100,7 @@ impl Arguments {
     }
 
     /// The arguments of the call for an input.
-    pub(super) fn of(&self, input: &Input) -> Result<Vec<u8>, BadInput> {
+    pub(crate) fn of(&self, input: &Input) -> Result<Vec<u8>, BadInput> {
         let mut out = Vec::with_capacity(input.len() + 16);
         match self.style {
             Style::Text => {
@@ -255,7 +254,7 @@ mod tests {
     fn several_values_are_several_arguments() {
         let two = || {
             let (one, other) = (Source::Given(vec!["1".into()]), Source::Given(vec!["2".into()]));
-            Sources { others: vec![(super::super::input::Join::Cross, other)], ..one.into() }
+            Sources { others: vec![(crate::cli::input::Join::Cross, other)], ..one.into() }
         };
         let made = |args: &[&str], count, json, columns| {
             let args = args.iter().map(OsString::from).collect();

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use super::say;
+use crate::cli::say;
 
 /// Results are written when there are so many bytes of them,
 const BUFFER: usize = 64 * 1024;
@@ -18,21 +18,21 @@ const DELAY: Duration = Duration::from_millis(5);
 
 /// What a job leaves behind.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Its result.
-    pub(super) stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// What it printed, and why it failed.
-    pub(super) stderr: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Record {
     /// As bytes for a buffer.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         [&(self.stdout.len() as u64).to_le_bytes()[..], &self.stdout, &self.stderr].concat()
     }
 
     /// The contrary of [`Record::to_bytes`].
-    pub(super) fn from_bytes(bytes: &[u8]) -> io::Result<Record> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<Record> {
         let parts = bytes
             .split_first_chunk()
             .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?));
@@ -42,7 +42,7 @@ impl Record {
 }
 
 /// Where records go.
-pub(super) struct Out {
+pub(crate) struct Out {
     inner: Mutex<Inner>,
     filled: Condvar,
     /// Someone looks on.
@@ -58,7 +58,7 @@ struct Inner {
 
 impl Out {
     /// Takes standard output. `failed` is called, on another thread, when it cannot be written to.
-    pub(super) fn new(failed: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Arc<Out>> {
+    pub(crate) fn new(failed: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Arc<Out>> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         // Not `Stdout` itself, which looks for line ends in every byte.
@@ -76,7 +76,7 @@ impl Out {
     }
 
     /// Shows a job's record: nothing of another job gets between its parts.
-    pub(super) fn show(&self, record: &Record) -> io::Result<()> {
+    pub(crate) fn show(&self, record: &Record) -> io::Result<()> {
         let mut inner = self.lock();
         if !record.stdout.is_empty() {
             inner.writer.write_all(&record.stdout)?;
@@ -94,12 +94,12 @@ impl Out {
     }
 
     /// Writes what is left.
-    pub(super) fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&self) -> io::Result<()> {
         self.lock().flush()
     }
 
     /// Writes what is left, and shows nothing more. Does not wait for a reader that stalls.
-    pub(super) fn close_within(self: &Arc<Out>, limit: Duration) {
+    pub(crate) fn close_within(self: &Arc<Out>, limit: Duration) {
         let (done, wait) = mpsc::channel();
         let out = Arc::clone(self);
         let close = move || {

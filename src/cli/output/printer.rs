@@ -3,32 +3,32 @@
 use sidestep_worker::codec;
 use sidestep_worker::wire::JobInfo;
 
-use super::arguments::Style;
-use super::builtin::Finished;
-use super::ending::{CliError, Ending};
-use super::input::{Input, Place};
-use super::list::signature;
-use super::output::{Out, Record};
+use super::out::{Out, Record};
+use super::problem::Problem;
 use super::reorder::Reorder;
-use super::report::Problem;
+use crate::cli::builtin::Finished;
+use crate::cli::call::Style;
+use crate::cli::ending::{CliError, Ending};
+use crate::cli::input::{Input, Place};
+use crate::cli::list::signature;
 use crate::pool::RawResult;
 use crate::{Captured, JobError};
 
 /// Shows outcomes, in the order of inputs or as they come.
-pub(super) struct Printer<'a> {
-    pub(super) job: &'a JobInfo,
-    pub(super) style: Style,
-    pub(super) json: bool,
-    pub(super) place: Place,
+pub(crate) struct Printer<'a> {
+    pub(crate) job: &'a JobInfo,
+    pub(crate) style: Style,
+    pub(crate) json: bool,
+    pub(crate) place: Place,
     /// `None`: as they come.
-    pub(super) order: Option<Reorder>,
-    pub(super) out: &'a Out,
-    pub(super) ending: &'a Ending,
+    pub(crate) order: Option<Reorder>,
+    pub(crate) out: &'a Out,
+    pub(crate) ending: &'a Ending,
 }
 
 impl Printer<'_> {
     /// Shows an outcome. Returns whether the job did what it should.
-    pub(super) fn show_result(&mut self, input: &Input, result: RawResult) -> bool {
+    pub(crate) fn show_result(&mut self, input: &Input, result: RawResult) -> bool {
         let mut record = Record::default();
         if let Some(output) = result.output {
             record.stderr = printed(output, &result.outcome);
@@ -46,7 +46,7 @@ impl Printer<'_> {
     }
 
     /// Shows why an input could not even be tried. Returns that the job failed.
-    pub(super) fn show_problem(&mut self, input: &Input, problem: &Problem) -> bool {
+    pub(crate) fn show_problem(&mut self, input: &Input, problem: &Problem) -> bool {
         let mut record = Record::default();
         self.add_problem(input, problem, &mut record);
         self.show(input.number, record);

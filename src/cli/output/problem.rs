@@ -4,23 +4,23 @@ use std::fmt::Write;
 
 use nix::sys::signal::Signal;
 
-use super::builtin::Finished;
-use super::say::program;
 use crate::JobError;
+use crate::cli::builtin::Finished;
+use crate::cli::say::program;
 
 /// An input longer than this is cut in messages.
 const SHOWN: usize = 200;
 
 /// What went wrong: a sentence's end, and lines that explain it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     text: String,
     details: String,
 }
 
 impl Problem {
     /// From a text that may have several lines.
-    pub(super) fn new(text: impl Into<String>) -> Problem {
+    pub(crate) fn new(text: impl Into<String>) -> Problem {
         let text = text.into();
         match text.trim_end().split_once('\n') {
             Some((first, details)) => Problem { text: first.to_owned(), details: details.to_owned() },
@@ -33,7 +33,7 @@ impl Problem {
     }
 
     /// From the pool's word on a job.
-    pub(super) fn of_error(error: &JobError) -> Problem {
+    pub(crate) fn of_error(error: &JobError) -> Problem {
         match error {
             JobError::Panicked { message, location, backtrace, .. } => {
                 let message = Problem::new(message);
@@ -55,7 +55,7 @@ impl Problem {
     }
 
     /// From a program's end; `None` if it ended well.
-    pub(super) fn of_program(finished: &Finished) -> Option<Problem> {
+    pub(crate) fn of_program(finished: &Finished) -> Option<Problem> {
         match (finished.code, finished.signal) {
             (Some(0), _) => None,
             (Some(code), _) => Some(Problem::new(format!("it ended with exit code {code}"))),
@@ -65,13 +65,13 @@ impl Problem {
     }
 
     /// Adds what helps to understand it.
-    pub(super) fn explained(mut self, explanation: &str) -> Problem {
+    pub(crate) fn explained(mut self, explanation: &str) -> Problem {
         let _ = write!(self.text, "; {explanation}");
         self
     }
 
     /// The message, with the job and the input that it is about.
-    pub(super) fn message(&self, job: &str, input: Option<(&[u8], String)>) -> String {
+    pub(crate) fn message(&self, job: &str, input: Option<(&[u8], String)>) -> String {
         let Problem { text, details } = self;
         let mut message = match input {
             Some((input, place)) => {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Bytes held in memory before records go to disk.
-pub(super) const IN_MEMORY: usize = 64 << 20;
+pub(crate) const IN_MEMORY: usize = 64 << 20;
 /// What a record in memory costs beside its own bytes, about.
 const OVERHEAD: usize = 96;
 /// Bytes of an entry in the index file.
@@ -18,7 +18,7 @@ const ENTRY: u64 = 16;
 
 /// Takes numbered records in any order and gives them back from 0 upwards, without a gap.
 #[derive(Debug)]
-pub(super) struct Reorder {
+pub(crate) struct Reorder {
     next: u64,
     limit: usize,
     held: usize,
@@ -27,19 +27,19 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    pub(super) fn new(limit: usize) -> Reorder {
+    pub(crate) fn new(limit: usize) -> Reorder {
         Reorder { next: 0, limit, held: 0, memory: HashMap::new(), spill: None }
     }
 
     /// Whether record `number` can be shown at once; then it counts as given back.
-    pub(super) fn pass(&mut self, number: u64) -> bool {
+    pub(crate) fn pass(&mut self, number: u64) -> bool {
         let passes = number == self.next;
         self.next += u64::from(passes);
         passes
     }
 
     /// Keeps a record for later.
-    pub(super) fn keep(&mut self, number: u64, record: Vec<u8>) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, number: u64, record: Vec<u8>) -> io::Result<()> {
         let cost = record.len() + OVERHEAD;
         if self.held + cost <= self.limit {
             self.held += cost;
@@ -54,7 +54,7 @@ impl Reorder {
     }
 
     /// The next record, if it is there.
-    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let record = match self.memory.remove(&self.next) {
             Some(record) => {
                 self.held -= record.len() + OVERHEAD;

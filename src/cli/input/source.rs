@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use regex::bytes::Regex;
 
-use super::say::reason;
+use crate::cli::say::reason;
 
 /// Where the command line says that inputs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// From the command line itself.
     Given(Vec<OsString>),
     /// One a line, from a file.
@@ -26,11 +26,11 @@ pub(super) enum Source {
 
 /// How inputs are told from each other, and what is one value of several.
 #[derive(Debug, Clone)]
-pub(super) struct Format {
+pub(crate) struct Format {
     /// An input in a file ends here.
-    pub(super) end: u8,
+    pub(crate) end: u8,
     /// Between the values of one input, if it has several.
-    pub(super) columns: Option<Regex>,
+    pub(crate) columns: Option<Regex>,
 }
 
 impl Format {
@@ -45,7 +45,7 @@ impl Format {
 
 /// Reading inputs failed.
 #[derive(Debug)]
-pub(super) struct InputError {
+pub(crate) struct InputError {
     what: String,
     cause: io::Error,
 }
@@ -64,7 +64,7 @@ impl std::error::Error for InputError {
 
 impl Source {
     /// How many inputs there are, if that is known before they are read.
-    pub(super) fn count(&self) -> Option<usize> {
+    pub(crate) fn count(&self) -> Option<usize> {
         match self {
             Source::Given(inputs) => Some(inputs.len()),
             Source::Once => Some(1),
@@ -73,7 +73,7 @@ impl Source {
     }
 
     /// Whether someone has to type the inputs, and may not know it.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         *self == Source::Stdin && io::stdin().is_terminal()
     }
 
@@ -86,7 +86,7 @@ impl Source {
     }
 
     /// Opens it.
-    pub(super) fn open(self, format: &Format) -> Result<Reader, InputError> {
+    pub(crate) fn open(self, format: &Format) -> Result<Reader, InputError> {
         let name = self.name();
         let file = match self {
             Source::Given(inputs) => return Ok(Reader::new(name, Kind::Given(inputs.into_iter()), format)),
@@ -106,7 +106,7 @@ impl Source {
 
 /// A source that is being read.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     name: String,
     kind: Kind,
     format: Format,
@@ -126,7 +126,7 @@ impl Reader {
     }
 
     /// Whether the next input is there, so that nobody waits for it.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         match &self.kind {
             Kind::Given(_) | Kind::Once(_) => true,
             Kind::Lines(lines) => lines.buffer().contains(&self.format.end),
@@ -134,7 +134,7 @@ impl Reader {
     }
 
     /// The values of the next input; `None` at the end. A last line without its newline is one too, an empty line as well.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, InputError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, InputError> {
         let input = match &mut self.kind {
             Kind::Given(inputs) => inputs.next().map(OsString::into_vec),
             Kind::Once(more) => return Ok(std::mem::take(more).then(Vec::new)),
