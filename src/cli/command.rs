@@ -157,8 +157,8 @@ fn printed_by(job: &JobInfo) -> Output {
 
 /// No more workers than there is work for.
 fn build(options: &Options, most: usize, output: Output) -> Result<Pool, CliError> {
-    let wanted =
-        options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = options.workers.as_ref().and_then(|workers| workers.count(processors)).unwrap_or(processors);
     let builder = Pool::builder().workers(wanted.min(most).max(1)).stdout(output).stderr(output);
     let builder = match &options.exe {
         Some(path) => builder.program(path),

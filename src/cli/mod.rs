@@ -21,6 +21,7 @@ mod builtin;
 mod call;
 mod command;
 mod ending;
+mod event;
 mod input;
 mod jobs;
 mod list;

@@ -1,7 +1,11 @@
 //! The command line.
 
+mod halt;
+mod values;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -9,10 +13,17 @@ use regex::bytes::Regex;
 
 use super::input::{Format, Join, Source, Sources};
 use super::say::{POOL_RUN, program};
+pub(crate) use halt::{Halt, Many, When, Why};
+pub(crate) use values::{Load, TermSeq, Timeout, Workers};
 
 const USAGE: &str = "\
 pool-run [OPTIONS] JOB [ARG]... [::: INPUT...]... [:::: FILE...]...
        pool-run --list [--exe PATH]";
+
+const INPUT: &str = "Input";
+const RUNNING: &str = "Running";
+const FAILURE: &str = "Failure";
+const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = "\
 JOB is a built-in job, or one of this program, or with --exe one of another:
@@ -54,43 +65,101 @@ Examples:
 )]
 pub(super) struct Options {
     /// Take inputs from FILE, one a line (- is standard input)
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = INPUT)]
     arg_file: Vec<PathBuf>,
 
     /// Take one input of each source at a time, not each with each
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     link: bool,
 
     /// Inputs end in NUL, as `find -print0` writes them
-    #[arg(short = '0', long, conflicts_with = "delimiter")]
+    #[arg(short = '0', long, conflicts_with = "delimiter", help_heading = INPUT)]
     null: bool,
 
     /// Inputs end in C: a character, or \n, \t, \0, \x3b
-    #[arg(short, long, value_name = "C", value_parser = parse_delimiter)]
+    #[arg(short, long, value_name = "C", value_parser = parse_delimiter, help_heading = INPUT)]
     delimiter: Option<u8>,
 
     /// Split inputs at the regular expression RE, into {1} {2} ...
-    #[arg(short = 'C', long, value_name = "RE", value_parser = parse_columns)]
+    #[arg(short = 'C', long, value_name = "RE", value_parser = parse_columns, help_heading = INPUT)]
     colsep: Option<Regex>,
 
-    /// Worker processes [default: one a processor]
-    #[arg(short, long, value_name = "N", short_alias = 'j', alias = "jobs", value_parser = parse_workers)]
-    pub(super) workers: Option<usize>,
-
-    /// Run jobs of another program, which calls sidestep::init
-    #[arg(long, value_name = "PATH")]
-    pub(super) exe: Option<PathBuf>,
-
     /// Inputs and results are JSON, one value a line
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     pub(super) json: bool,
 
+    /// Worker processes: N, N%, +N or -N of the processors, or a file that says so
+    #[arg(short, long, value_name = "N", short_alias = 'j', alias = "jobs", value_parser = Workers::parse,
+        allow_hyphen_values = true, help_heading = RUNNING)]
+    pub(super) workers: Option<Workers>,
+
+    /// Run jobs of another program, which calls sidestep::init
+    #[arg(long, value_name = "PATH", help_heading = RUNNING)]
+    pub(super) exe: Option<PathBuf>,
+
+    /// End a job after T (10, 200ms, 5m), or after N% of what half of the jobs took
+    #[arg(long, value_name = "T", value_parser = Timeout::parse, help_heading = RUNNING)]
+    pub(super) timeout: Option<Timeout>,
+
+    /// How to end a job: signals with pauses between them
+    #[arg(long, value_name = "SEQ", value_parser = TermSeq::parse, default_value = "TERM,2s,KILL",
+        alias = "termseq", help_heading = RUNNING)]
+    pub(super) term_seq: TermSeq,
+
+    /// Replace a worker after N jobs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = RUNNING)]
+    pub(super) recycle: Option<u64>,
+
+    /// End a job whose worker has more memory than SIZE
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = RUNNING)]
+    pub(super) max_rss: Option<u64>,
+
+    /// Begin jobs only while the machine has so much memory free
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = RUNNING)]
+    pub(super) memfree: Option<u64>,
+
+    /// Begin jobs only while the machine's load is below N (or N% of its processors)
+    #[arg(long, value_name = "N", value_parser = Load::parse, help_heading = RUNNING)]
+    pub(super) load: Option<Load>,
+
+    /// Begin a job no sooner than T after the one before
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = RUNNING)]
+    pub(super) delay: Option<Duration>,
+
+    /// Give jobs a niceness that is higher by N
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = RUNNING)]
+    pub(super) nice: Option<i32>,
+
+    /// Show what would be run, and run nothing
+    #[arg(long, alias = "dryrun", help_heading = RUNNING)]
+    pub(super) dry_run: bool,
+
+    /// Try a job that fails up to N times in all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FAILURE)]
+    pub(super) retries: Option<u32>,
+
+    /// Wait before another attempt: T, twice as long each time, with jitter
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = FAILURE)]
+    pub(super) retry_delay: Option<Duration>,
+
+    /// Try a job whose worker died up to N more times
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = FAILURE)]
+    pub(super) crash_retries: u32,
+
+    /// End early: now or soon, after so many jobs: now,fail=1 soon,fail=10% now,success=1 soon,done=5
+    #[arg(long, value_name = "WHEN,WHY", value_parser = parse_halt, allow_hyphen_values = true, help_heading = FAILURE)]
+    pub(super) halt: Option<HaltRule>,
+
+    /// End the whole run after T, with exit code 124
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = FAILURE)]
+    pub(super) deadline: Option<Duration>,
+
     /// Print results in the order of inputs (the default)
-    #[arg(short, long, overrides_with = "unordered")]
+    #[arg(short, long, overrides_with = "unordered", help_heading = OUTPUT)]
     keep_order: bool,
 
     /// Print results as jobs end
-    #[arg(long, overrides_with = "keep_order")]
+    #[arg(long, overrides_with = "keep_order", help_heading = OUTPUT)]
     pub(super) unordered: bool,
 
     /// Show the jobs with their arguments, and what they do
@@ -98,11 +167,18 @@ pub(super) struct Options {
     pub(super) list: bool,
 
     /// Only say what failed: no hints, no summary
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = OUTPUT)]
     pub(super) quiet: bool,
 
     #[arg(value_name = "JOB", trailing_var_arg = true, hide = true)]
     words: Vec<OsString>,
+}
+
+/// `--halt`; with no rule for `never`.
+type HaltRule = Option<Halt>;
+
+fn parse_halt(text: &str) -> Result<HaltRule, String> {
+    Halt::parse(text)
 }
 
 /// What to run.
@@ -237,20 +313,6 @@ fn parse_columns(text: &str) -> Result<Regex, String> {
     }
 }
 
-fn parse_workers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("there must be at least one worker".into()),
-        Ok(count) if count > MAX_WORKERS => {
-            Err(format!("more than {MAX_WORKERS} workers do not fit a machine"))
-        }
-        Ok(count) => Ok(count),
-        Err(_) => Err("this is no number of workers".into()),
-    }
-}
-
-/// Beyond this a typing error is more likely than an intention.
-const MAX_WORKERS: usize = 65_536;
-
 /// A wrong usage that clap cannot see by itself.
 pub(super) fn usage(message: impl std::fmt::Display) -> clap::Error {
     command().error(ErrorKind::ValueValidation, message)
@@ -293,9 +355,9 @@ mod tests {
     #[test]
     fn workers_have_three_names() {
         for words in [&["-w16", "wc"][..], &["-j", "16", "wc"], &["-j16", "wc"], &["--jobs=16", "wc"]] {
-            assert_eq!(parse(words).unwrap().0.workers, Some(16), "{words:?}");
+            assert_eq!(parse(words).unwrap().0.workers, Some(Workers::Count(16)), "{words:?}");
         }
-        for bad in ["0", "-1", "x", "99999999", ""] {
+        for bad in ["0", "x", "99999999", ""] {
             assert!(parse(&[&format!("-w{bad}"), "wc"]).is_err(), "{bad}");
         }
     }
