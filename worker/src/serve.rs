@@ -23,9 +23,6 @@ use crate::{build, limits, watcher};
 pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static Table) -> ! {
     own_signals();
     panics::install_hook();
-    if watcher::start(link).is_err() {
-        link.end(LastWords::NoThread);
-    }
     let hello =
         Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
     let mut body = Vec::new();
@@ -34,6 +31,10 @@ pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static T
     }
     let mut out = Out::new(link);
     out.send(Kind::Hello, 0, &body);
+    // Its start and the parent's look at the hello go side by side.
+    if watcher::start(link).is_err() {
+        link.end(LastWords::NoThread);
+    }
     let mut server = Server {
         link,
         table,
