@@ -77,27 +77,6 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
 }
 
 #[test]
-fn a_signal_ends_the_run_and_is_passed_on() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        // Whoever started these tests in the background may ignore it, and the command would too.
-        // SAFETY: the default action runs no code of this process.
-        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let started = fifo(&folder, "started");
-        let line = format!("echo > {}; exec sleep 100 #", started.display());
-        let mut child = pool_run(&["-w1", "sh", &line, ":::", "a", "b", "c"]).spawn().unwrap();
-        wait_for(&started);
-        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-        // Only the command's own end of the pipe is waited for: a program that a job left behind would hold it open.
-        let status = child.wait().unwrap();
-        assert_eq!(status.signal(), Some(signal as i32), "{status}");
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "pool-run: interrupted: 0 ok, 0 failed, 3 not run\n");
-    }
-}
-
-#[test]
 fn a_signal_reaches_a_command_that_waits_for_input() {
     let mut child = pool_run(&["wc"]).spawn().unwrap();
     // Held open, since the end of its input would end the command too.

@@ -138,6 +138,13 @@ fn a_run_that_is_interrupted_leaves_none() {
             let place = Place::new();
             let mut child = place.run(&format!("{left} cat release; echo {{}}"), &["x"]);
             let stray = Process::new(&place.hear());
+            // The first one has what runs end by itself, the second ends it.
+            let mut stderr = BufReader::new(child.stderr.take().unwrap());
+            kill(pid_of(&child), signal).unwrap();
+            let mut line = String::new();
+            stderr.read_line(&mut line).unwrap();
+            assert!(line.contains("draining 1 running job"), "{line}");
+            assert!(stray.is_alive());
             kill(pid_of(&child), signal).unwrap();
             assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
             assert!(!stray.is_alive(), "{signal} {left}");

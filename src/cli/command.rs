@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use sidestep_worker::registry::table;
 use sidestep_worker::wire::JobInfo;
 
@@ -13,9 +14,10 @@ use super::call::Arguments;
 use super::ending::{self, CliError, Ending};
 use super::input::Sources;
 use super::options::{Options, Request};
-use super::output::{IN_MEMORY, Out, Printer, Reorder};
-use super::run::{self, Tally};
+use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
+use super::run::{self, Course, End, Gate, Orders, Run, Tally, Terms};
 use super::say::say;
+use super::signals::Wish;
 use super::strays::{self, Stay, Strays};
 use super::{builtin, jobs, list, signals};
 use crate::{Output, Pool, PoolError};
@@ -60,61 +62,153 @@ fn execute(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result
         Some(path) => check_program(path).map(|()| None)?,
         None => Some(make_plan(&own_jobs(), request, options)?),
     };
-    let tally = Arc::new(Tally::default());
-    let (out, strays) = prepare(ending, &tally)?;
-    let workers = own.as_ref().and_then(|(_, _, source)| source.count());
+    if let (true, Some((job, arguments, sources))) = (options.dry_run, &own) {
+        return dry_run(job, arguments, sources.clone(), options);
+    }
+    let (tally, orders) = (Arc::new(Tally::default()), Arc::new(Orders::default()));
+    let interrupted = Arc::new(OnceLock::new());
+    let (out, strays) = prepare(ending, &tally, &orders, &interrupted)?;
+    let most = own.as_ref().and_then(|(_, _, sources)| sources.count());
     let output = own.as_ref().map_or(Output::Capture, |(job, _, _)| printed_by(job));
-    let pool = ending.own(build(options, workers.unwrap_or(usize::MAX), output)?);
-    let (job, arguments, source) = match own {
+    let workers = Crew::new(options, most.unwrap_or(usize::MAX));
+    let pool = ending.own(build(options, workers.count(), output)?);
+    let (job, arguments, sources) = match own {
         Some(plan) => plan,
         None => make_plan(&pool.job_infos(), request, options)?,
     };
+    if options.dry_run {
+        return dry_run(&job, &arguments, sources, options);
+    }
     if let Some(strays) = strays {
         strays.watch(stay(&job)).map_err(CliError::Thread)?;
     }
-    if let Some(count) = source.count() {
+    if let Some(count) = sources.count() {
         tally.expect(count);
     }
-    if source.is_terminal() && !options.quiet {
+    if sources.is_terminal() && !options.quiet {
         say("inputs are read from the terminal, one a line; Ctrl-D ends them");
     }
-    let inputs = source.open(&options.format()).map_err(CliError::Input)?;
+    let inputs = sources.open(&options.format()).map_err(CliError::Input)?;
     let printer = Printer {
-        job: &job,
-        style: arguments.style,
-        json: options.json,
+        job: &job.name,
         place: inputs.place(),
         order: (!options.unordered).then(|| Reorder::new(IN_MEMORY)),
         out: &out,
-        ending,
     };
-    let outcome = run::run(pool, &arguments, inputs, printer, &tally);
+    let run = Run {
+        desk: run::desk(pool, &arguments, &job.name)?,
+        arguments: &arguments,
+        judge: Judge { job: &job, style: arguments.style, json: options.json },
+        printer,
+        watchers: Vec::new(),
+        tally: &tally,
+        orders: &orders,
+        terms: terms(options),
+        workers: workers.count(),
+    };
+    let end = run.run(inputs);
     // Also after an error: what was computed is shown.
     out.flush().map_err(CliError::Output)?;
-    outcome?;
+    let end = end?;
+    match (end, interrupted.get()) {
+        (End::Ordered, Some(signal)) => {
+            ending.begin();
+            ending.terminate();
+            say(tally.interruption("interrupted"));
+            signals::die_by(*signal)
+        }
+        (End::Deadline, _) => {
+            say(tally.interruption("the deadline has passed"));
+            return Ok(ending::DEADLINE);
+        }
+        _ => {}
+    }
+    if let Some(error) = tally.take_error() {
+        return Err(CliError::Input(error));
+    }
     pool.close();
     pool.join().map_err(CliError::Pool)?;
     if let (Some(summary), false) = (tally.summary(), options.quiet) {
         say(summary);
     }
-    Ok(ending::code_of_failures(tally.failed()))
+    match end {
+        End::Over(Some(code)) => {
+            if tally.has_left_some() && !options.quiet {
+                say(tally.interruption("halted"));
+            }
+            Ok(code)
+        }
+        _ => Ok(ending::code_of_failures(tally.failed())),
+    }
+}
+
+/// What holds for each job.
+fn terms(options: &Options) -> Terms {
+    let load = options.load.map(|load| load.count(processors()));
+    Terms {
+        timeout: options.timeout,
+        term_seq: options.term_seq.clone(),
+        attempts: options.retries.unwrap_or(1),
+        crash_retries: options.crash_retries,
+        retry_delay: options.retry_delay.unwrap_or_default(),
+        halt: options.halt.flatten(),
+        gate: Gate::new(options.delay, options.memfree, load),
+        deadline: options.deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
+    }
+}
+
+/// Shows what would be run, a line each.
+fn dry_run(
+    job: &JobInfo,
+    arguments: &Arguments,
+    sources: Sources,
+    options: &Options,
+) -> Result<u8, CliError> {
+    let mut inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    while let Some(input) = inputs.next().map_err(CliError::Input)? {
+        let mut line = arguments.command(job, &input);
+        line.push(b'\n');
+        out.write_all(&line).map_err(CliError::Output)?;
+    }
+    out.flush().map_err(CliError::Output)?;
+    Ok(0)
 }
 
 /// Takes signals, standard output and orphans over. No thread may have been started before.
-fn prepare(ending: &Arc<Ending>, tally: &Arc<Tally>) -> Result<(Arc<Out>, Option<Strays>), CliError> {
+fn prepare(
+    ending: &Arc<Ending>,
+    tally: &Arc<Tally>,
+    orders: &Arc<Orders>,
+    interrupted: &Arc<OnceLock<Signal>>,
+) -> Result<(Arc<Out>, Option<Strays>), CliError> {
     let strays = strays::adopt().map_err(CliError::Thread)?;
     let signals = signals::block().map_err(CliError::Thread)?;
     let failing = Arc::clone(ending);
     let out = Out::new(move |error| failing.fail(&CliError::Output(error))).map_err(CliError::Output)?;
     let (ending, tally, last) = (Arc::clone(ending), Arc::clone(tally), Arc::clone(&out));
-    let end = move |signal| {
-        ending.begin();
-        ending.terminate();
-        last.close_within(LAST_WORDS);
-        say(tally.interruption());
-        signals::die_by(signal)
+    let (orders, interrupted) = (Arc::clone(orders), Arc::clone(interrupted));
+    let grant = move |wish| match wish {
+        Wish::End { signal, times: 1 } => {
+            let _ = interrupted.set(signal);
+            say(tally.draining());
+            orders.give(Course::Drain);
+        }
+        Wish::End { times: 2, .. } => {
+            say(tally.ending());
+            orders.give(Course::End);
+        }
+        Wish::End { signal, .. } => {
+            ending.begin();
+            ending.terminate();
+            last.close_within(LAST_WORDS);
+            say(tally.interruption("killed"));
+            signals::die_by(*interrupted.get().unwrap_or(&signal))
+        }
+        Wish::Stop => orders.stopped(ending.pause(signals::stop)),
+        Wish::Tell | Wish::Toggle => {}
     };
-    signals.watch(end).map_err(CliError::Thread)?;
+    signals.watch(grant).map_err(CliError::Thread)?;
     Ok((out, strays))
 }
 
@@ -155,11 +249,39 @@ fn printed_by(job: &JobInfo) -> Output {
     }
 }
 
-/// No more workers than there is work for.
-fn build(options: &Options, most: usize, output: Output) -> Result<Pool, CliError> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = options.workers.as_ref().and_then(|workers| workers.count(processors)).unwrap_or(processors);
-    let builder = Pool::builder().workers(wanted.min(most).max(1)).stdout(output).stderr(output);
+/// How many processors there are to be used.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many workers there are to be: no more than there is work for.
+struct Crew {
+    count: usize,
+}
+
+impl Crew {
+    fn new(options: &Options, most: usize) -> Crew {
+        let wanted =
+            options.workers.as_ref().map_or(Some(processors()), |workers| workers.count(processors()));
+        Crew { count: wanted.unwrap_or(1).min(most).max(1) }
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+}
+
+fn build(options: &Options, workers: usize, output: Output) -> Result<Pool, CliError> {
+    let builder = Pool::builder().workers(workers).stdout(output).stderr(output);
+    let builder = match options.recycle {
+        Some(jobs) => builder.max_jobs_per_worker(jobs),
+        None => builder,
+    };
+    let builder = match options.max_rss {
+        Some(bytes) => builder.memory_limit(bytes),
+        None => builder,
+    };
+    let builder = builder.nice(options.nice.unwrap_or(0));
     let builder = match &options.exe {
         Some(path) => builder.program(path),
         None => builder,

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -19,6 +20,8 @@ use crate::{JobError, Pool, PoolError};
 /// Jobs failed, as many as this at most; more are [`MANY_FAILED`].
 const MOST_FAILED: u64 = 100;
 const MANY_FAILED: u8 = 101;
+/// The whole run's time was up.
+pub(super) const DEADLINE: u8 = 124;
 /// The command itself failed.
 pub(super) const INTERNAL: u8 = 125;
 const CANNOT_START: u8 = 126;
@@ -139,6 +142,20 @@ impl Ending {
                 std::thread::park();
             }
         }
+    }
+
+    /// Stops what runs while `stop` does, and has it go on then; for how long that was.
+    pub(super) fn pause(&self, stop: impl FnOnce()) -> Duration {
+        let pool = self.pool.get();
+        if let Some(pool) = pool {
+            pool.stop_all(true);
+        }
+        let begin = Instant::now();
+        stop();
+        if let Some(pool) = pool {
+            pool.stop_all(false);
+        }
+        begin.elapsed()
     }
 
     /// Kills what still runs, and what jobs have left behind.

@@ -9,35 +9,60 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 
 /// The signals that end the command in good order.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+/// Those that want something else of it.
+const OTHERS: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The ending signals, held back.
+/// What a signal wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// That the command ends; how often that was wanted, this time included.
+    End { signal: Signal, times: u32 },
+    /// That it stops until it is told to go on.
+    Stop,
+    /// That it tells what it is doing.
+    Tell,
+    /// That it shows more, or less, of it.
+    Toggle,
+}
+
+/// The signals, held back.
 pub(super) struct Blocked(SigSet);
 
-/// Holds the ending signals back, from this thread and from all that it starts later.
+/// Holds the signals back, from this thread and from all that it starts later.
 ///
 /// A signal that was ignored when the command started stays so: that is how `nohup`, and a shell's `&`, keep a
 /// program from being interrupted.
 pub(super) fn block() -> io::Result<Blocked> {
-    let signals: SigSet = ENDING.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+    let signals: SigSet = ENDING.into_iter().chain(OTHERS).filter(|signal| !is_ignored(*signal)).collect();
     signals.thread_block()?;
     Ok(Blocked(signals))
 }
 
 impl Blocked {
-    /// Calls `end` in a thread of its own when the first of the signals comes. From then on they act as usual, so
-    /// that a second one kills at once.
-    pub(super) fn watch(self, end: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    /// Calls `grant` for each of the signals that comes, in a thread of its own.
+    pub(super) fn watch(self, mut grant: impl FnMut(Wish) + Send + 'static) -> io::Result<()> {
         let wait = move || {
-            let Ok(signal) = self.0.wait() else { return };
-            for signal in &self.0 {
-                let _ = set_default(signal);
+            let mut times = 0;
+            while let Ok(signal) = self.0.wait() {
+                grant(match signal {
+                    Signal::SIGTSTP => Wish::Stop,
+                    Signal::SIGUSR1 => Wish::Tell,
+                    Signal::SIGUSR2 => Wish::Toggle,
+                    signal => {
+                        times += 1;
+                        Wish::End { signal, times }
+                    }
+                });
             }
-            let _ = self.0.thread_unblock();
-            end(signal);
         };
         std::thread::Builder::new().name("signals".into()).spawn(wait)?;
         Ok(())
     }
+}
+
+/// Stops this process until somebody has it go on.
+pub(super) fn stop() {
+    let _ = raise(Signal::SIGSTOP);
 }
 
 /// Ends this process by a signal, so that whoever started it sees that it did not end by itself.

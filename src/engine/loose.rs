@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "cli")]
+use nix::sys::signal::Signal;
 use sidestep_worker::blocks::Block;
 use sidestep_worker::shared::Ticket;
 
@@ -124,12 +126,29 @@ impl Engine {
         self.with_core(core, |core, now| core.scheduler.submit(sink, spec, args, now, &mut core.wires))
     }
 
-    /// Withdraws a single job if it has not begun, and kills it if it runs. `bytes` is what its [`Load`] said.
-    pub(crate) fn withdraw_single(&self, key: SingleKey, bytes: usize) -> Withdrawn {
+    /// Withdraws a single job if it has not begun, and with `kill` kills it if it runs. `bytes` is what its [`Load`] said.
+    pub(crate) fn withdraw_single(&self, key: SingleKey, bytes: usize, kill: bool) -> Withdrawn {
         let withdrawn =
-            self.with(|core, now| core.scheduler.withdraw_single(key, bytes, now, &mut core.wires));
+            self.with(|core, now| core.scheduler.withdraw_single(key, bytes, kill, now, &mut core.wires));
         self.rouse();
         withdrawn
+    }
+
+    /// Sends a signal to the worker that runs a single job, and to its group, and has it run nothing after that. What
+    /// the job gives counts as ever. `false` if it does not run.
+    #[cfg(feature = "cli")]
+    pub(crate) fn signal_single(&self, key: SingleKey, signal: Signal) -> bool {
+        self.with(|core, now| {
+            let Some(at) = core.scheduler.leave_after(key, now, &mut core.wires) else { return false };
+            core.wires.signal(at, signal);
+            true
+        })
+    }
+
+    /// Stops all workers with what they run, or has them go on.
+    #[cfg(feature = "cli")]
+    pub(crate) fn stop_all(&self, stop: bool) {
+        self.core().wires.stop_all(stop);
     }
 }
 

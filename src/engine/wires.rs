@@ -60,6 +60,16 @@ impl Link {
         self.child.kill_group(Signal::SIGCONT);
     }
 
+    /// Sends a signal to the worker and its group; one that is stopped has to go on for that.
+    #[cfg(feature = "cli")]
+    fn signal(&mut self, signal: Signal) {
+        if signal == Signal::SIGTERM {
+            self.page.ask_to_stop(true);
+        }
+        self.child.kill_group(signal);
+        self.child.kill_group(Signal::SIGCONT);
+    }
+
     /// How long ago it was killed; nothing if it was not.
     pub(super) fn killed_for(&self, now: Instant) -> Duration {
         self.killed.map_or(Duration::ZERO, |killed| now.saturating_duration_since(killed))
@@ -143,6 +153,21 @@ impl Wires {
 
     pub(super) fn link(&mut self, at: usize, generation: u32) -> Option<&mut Link> {
         self.links.get_mut(at)?.as_mut().filter(|link| link.generation == generation)
+    }
+
+    /// Sends a signal to a worker and its group.
+    #[cfg(feature = "cli")]
+    pub(super) fn signal(&mut self, at: usize, signal: Signal) {
+        if let Some(link) = self.live(at) {
+            link.signal(signal);
+        }
+    }
+
+    /// Stops all workers and their groups, or has them go on.
+    #[cfg(feature = "cli")]
+    pub(super) fn stop_all(&mut self, stop: bool) {
+        let signal = if stop { Signal::SIGSTOP } else { Signal::SIGCONT };
+        self.links.iter().flatten().for_each(|link| link.child.kill_group(signal));
     }
 
     fn live(&mut self, at: usize) -> Option<&mut Link> {

@@ -26,18 +26,6 @@ impl<R: DeserializeOwned> Decoder<R> {
     pub(super) const CODEC: Decoder<R> = Decoder { one: decode::<R>, many: decode_many::<R> };
 }
 
-#[cfg(feature = "cli")]
-impl Decoder<Vec<u8>> {
-    /// The one that leaves them as they are.
-    pub(super) const RAW: Decoder<Vec<u8>> = Decoder {
-        one: |bytes| Ok(bytes.to_vec()),
-        many: |values, into| {
-            into.extend(values.map(<[u8]>::to_vec));
-            Ok(())
-        },
-    };
-}
-
 impl<R> Decoder<R> {
     pub(super) fn one(self, bytes: &[u8]) -> Result<R, String> {
         (self.one)(bytes)

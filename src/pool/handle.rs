@@ -75,7 +75,7 @@ impl<R> JobHandle<R> {
     /// Nobody else's job is harmed: what the worker had not begun goes to another one.
     pub fn cancel(&self) -> bool {
         let (Some(engine), Some(key)) = (self.engine.upgrade(), self.cell.key()) else { return false };
-        match engine.withdraw_single(key, self.cell.weight.load(Ordering::Relaxed) as usize) {
+        match engine.withdraw_single(key, self.cell.weight.load(Ordering::Relaxed) as usize, true) {
             Withdrawn::Nothing => false,
             Withdrawn::Running => true,
             Withdrawn::Waiting => {

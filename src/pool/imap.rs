@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::engine::scheduler::TaskSpec;
 use crate::error::JobError;
 
-use super::pull::{Encode, Pulled, Puller, Source};
+use super::pull::{Encode, Puller};
 use super::stream::Stream;
 
 /// The results of an `imap` or `imap_unordered`, one for each item.
@@ -20,22 +20,7 @@ use super::stream::Stream;
 /// Dropping it withdraws what has not started. If the input panics, the panic comes out of `next`, after the results of
 /// the items before it; the pool stays usable.
 #[must_use = "jobs are submitted only as results are asked for"]
-pub struct Imap<'p, I: Iterator, R>(Puller<'p, Iterated<I>, R>);
-
-/// An iterator always has an item or has ended.
-struct Iterated<I>(I);
-
-impl<I: Iterator> Source for Iterated<I> {
-    type Item = I::Item;
-
-    fn pull(&mut self) -> Pulled<I::Item> {
-        self.0.next().map_or(Pulled::End, Pulled::Item)
-    }
-
-    fn is_due(&self) -> bool {
-        true
-    }
-}
+pub struct Imap<'p, I: Iterator, R>(Puller<'p, I, R>);
 
 impl<'p, I: Iterator, R: Send + 'static> Imap<'p, I, R> {
     pub(super) fn new(
@@ -45,7 +30,7 @@ impl<'p, I: Iterator, R: Send + 'static> Imap<'p, I, R> {
         results: Stream<R>,
         spec: Result<TaskSpec, JobError>,
     ) -> Self {
-        Imap(Puller::new(engine, Iterated(input), encode, results, spec))
+        Imap(Puller::new(engine, input, encode, results, spec))
     }
 
     /// The next result, if it is there before the time is up, else [`JobError::StillRunning`]: then a later call

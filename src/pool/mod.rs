@@ -36,9 +36,7 @@ pub use handle::JobHandle;
 pub use imap::Imap;
 pub use many::MapHandle;
 #[cfg(feature = "cli")]
-pub(crate) use pull::{Pulled, Source};
-#[cfg(feature = "cli")]
-pub(crate) use raw::{RawResult, Rouser};
+pub(crate) use raw::{Desk, RawResult, Rouser, Ticket};
 pub use stats::{Quantiles, Stats, WorkerState, WorkerStats};
 
 /// A pool of worker processes.

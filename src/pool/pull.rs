@@ -4,8 +4,6 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-#[cfg(feature = "cli")]
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use sidestep_worker::blocks::Buffer;
@@ -36,34 +34,14 @@ const LEAST_AHEAD: u64 = 2;
 const SMALL: u64 = 256;
 const SEVERAL: u64 = 32;
 
-/// Where items come from.
-pub(crate) trait Source {
-    type Item;
-    /// Asks for the next one.
-    fn pull(&mut self) -> Pulled<Self::Item>;
-    /// Whether it is worth to ask again after [`Pulled::Later`]. Cheap, and takes no lock.
-    fn is_due(&self) -> bool;
-}
-
-/// What a [`Source`] says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Pulled<T> {
-    Item(T),
-    /// There is none for the moment.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "iterators make one wait"))]
-    Later,
-    /// There is none any more.
-    End,
-}
-
 /// The arguments of a job as bytes.
 pub(super) type Encode<T> = fn(T, &mut Buffer<'_>) -> Result<(), CodecError>;
 
 /// The two ends of one task: what goes in and what comes out, on one thread.
-pub(super) struct Puller<'p, S: Source, R> {
+pub(super) struct Puller<'p, I: Iterator, R> {
     engine: &'p Arc<Engine>,
-    input: Input<S>,
-    encode: Encode<S::Item>,
+    input: Input<I>,
+    encode: Encode<I::Item>,
     pub(super) results: Arc<Stream<R>>,
     /// Some of them, taken together and not given yet.
     taken: VecDeque<(u64, Result<R, Box<JobError>>)>,
@@ -76,42 +54,19 @@ pub(super) struct Puller<'p, S: Source, R> {
     window: u64,
 }
 
-enum Input<S> {
-    Open(S),
-    /// It had nothing for the moment.
-    Waiting(S),
+enum Input<I> {
+    Open(I),
     Ended,
     /// It has panicked; the panic comes out once all results before it have been given.
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<S: Source> Input<S> {
-    fn is_due(&self) -> bool {
-        matches!(self, Input::Waiting(source) if source.is_due())
-    }
-
-    /// One that had nothing is asked again.
-    fn reopen(&mut self) {
-        *self = match std::mem::replace(self, Input::Ended) {
-            Input::Waiting(source) => Input::Open(source),
-            other => other,
-        };
-    }
-
-    fn wait(&mut self) {
-        *self = match std::mem::replace(self, Input::Ended) {
-            Input::Open(source) => Input::Waiting(source),
-            other => other,
-        };
-    }
-}
-
-impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
+impl<'p, I: Iterator, R: Send + 'static> Puller<'p, I, R> {
     /// Without a `spec` it gives that error and ends.
     pub(super) fn new(
         engine: &'p Arc<Engine>,
-        source: S,
-        encode: Encode<S::Item>,
+        input: I,
+        encode: Encode<I::Item>,
         results: Stream<R>,
         spec: Result<TaskSpec, JobError>,
     ) -> Self {
@@ -124,7 +79,7 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
             Ok(feed)
         });
         let (input, feed, pulled) = match feed {
-            Ok(feed) => (Input::Open(source), Some(feed), 0),
+            Ok(feed) => (Input::Open(input), Some(feed), 0),
             Err(error) => {
                 results.refuse_all(error);
                 (Input::Ended, None, 1)
@@ -144,11 +99,6 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
         }
     }
 
-    #[cfg(feature = "cli")]
-    pub(super) fn engine(&self) -> Weak<Engine> {
-        Arc::downgrade(self.engine)
-    }
-
     /// The next result, and the place of its item in the input.
     pub(super) fn advance(&mut self, deadline: Option<Instant>) -> Option<(u64, Result<R, JobError>)> {
         loop {
@@ -165,13 +115,13 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
                 }
                 continue;
             }
-            if self.given == self.pulled && !matches!(self.input, Input::Waiting(_)) {
+            if self.given == self.pulled {
                 if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
                     resume_unwind(panic);
                 }
                 return None;
             }
-            if !self.results.wait(self.engine, deadline, &|| self.input.is_due()) {
+            if !self.results.wait(self.engine, deadline) {
                 let error = match deadline {
                     Some(_) => JobError::StillRunning,
                     None => super::waited_while_reading(),
@@ -223,7 +173,6 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
 
     /// Pulls input until enough is under way.
     fn pull(&mut self) {
-        self.input.reopen();
         self.hand_over();
         if !matches!(self.input, Input::Open(_)) || self.has_enough() {
             return;
@@ -274,29 +223,22 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     /// Pulls some items; `false` if there is none now, or no more are wanted.
     fn pull_some(&mut self, is_small: bool) -> bool {
         let mut left = if is_small { SEVERAL.min(self.window - (self.pulled - self.given)) } else { 1 };
-        let (Input::Open(source), Some(feed)) = (&mut self.input, &mut self.feed) else { return false };
-        let (mut last, pulled) = (None, &mut self.pulled);
+        let (Input::Open(input), Some(feed)) = (&mut self.input, &mut self.feed) else { return false };
+        let (mut ended, pulled) = (false, &mut self.pulled);
         let next = || {
             left = left.checked_sub(1)?;
-            match source.pull() {
-                Pulled::Item(item) => {
-                    *pulled += 1;
-                    Some(item)
-                }
-                other => {
-                    last = Some(other);
-                    None
-                }
-            }
+            let item = input.next();
+            ended = item.is_none();
+            *pulled += u64::from(!ended);
+            item
         };
-        match (feed.fill(next, self.encode), last) {
-            (Filled::Whole, _) => return feed.refused.is_empty(),
-            (Filled::NoMore, Some(Pulled::Later)) => self.input.wait(),
-            (Filled::NoMore, Some(Pulled::End)) => self.input = Input::Ended,
+        match feed.fill(next, self.encode) {
+            Filled::Whole => return feed.refused.is_empty(),
+            Filled::NoMore if ended => self.input = Input::Ended,
             // So many were pulled as were to be.
-            (Filled::NoMore, _) => return true,
-            (Filled::Panicked(panic), _) => self.input = Input::Panicked(panic),
-            (Filled::Failed { index, id, error }, _) => {
+            Filled::NoMore => return true,
+            Filled::Panicked(panic) => self.input = Input::Panicked(panic),
+            Filled::Failed { index, id, error } => {
                 let place = Place { job: self.results.job.to_string(), id, pid: None };
                 self.results.refuse(index, place.encode(error));
                 return true;
@@ -321,7 +263,7 @@ impl<'p, S: Source, R: Send + 'static> Puller<'p, S, R> {
     }
 }
 
-impl<S: Source, R> Drop for Puller<'_, S, R> {
+impl<I: Iterator, R> Drop for Puller<'_, I, R> {
     fn drop(&mut self) {
         self.results.withdraw(self.engine);
     }

@@ -175,23 +175,10 @@ impl<R> Stream<R> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
     }
 
-    /// Waits until a result can be taken, or `other` than that is the case: `false` if neither is by the deadline, or can
-    /// come while the calling thread waits.
-    pub(super) fn wait(
-        &self,
-        engine: &Arc<Engine>,
-        deadline: Option<Instant>,
-        other: &dyn Fn() -> bool,
-    ) -> bool {
-        let ready = || self.shown.load(Ordering::Acquire) || other();
+    /// Waits until a result can be taken: `false` if none can by the deadline, or can come while the calling thread waits.
+    pub(super) fn wait(&self, engine: &Arc<Engine>, deadline: Option<Instant>) -> bool {
+        let ready = || self.shown.load(Ordering::Acquire);
         super::wait(&Arc::downgrade(engine), deadline, &ready, &self.state, &self.changed)
-    }
-
-    /// Has the one who waits look again at what else he waits for.
-    #[cfg(feature = "cli")]
-    pub(super) fn rouse(&self) {
-        drop(self.state());
-        self.changed.notify_all();
     }
 
     pub(super) fn withdraw(&self, engine: &Arc<Engine>) {

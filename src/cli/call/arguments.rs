@@ -31,9 +31,9 @@ pub(crate) enum Style {
 pub(crate) struct Arguments {
     pub(crate) style: Style,
     /// What is the same in every call.
-    fixed: Vec<Vec<u8>>,
+    pub(super) fixed: Vec<Vec<u8>>,
     /// The command of `exec`, or the line of `sh`.
-    command: Vec<Template>,
+    pub(super) command: Vec<Template>,
     /// How many arguments an input has to give.
     open: usize,
 }

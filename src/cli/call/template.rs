@@ -195,7 +195,7 @@ pub(crate) fn fill_line(line: &Template, input: &Input) -> Vec<u8> {
 }
 
 /// `text` as one word for a POSIX shell, whatever is in it.
-fn shell_quote(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+pub(super) fn shell_quote(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,".contains(byte);
     if !text.is_empty() && text.iter().all(harmless) {
         return text;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use super::combine::{Input, Inputs};
 use super::source::InputError;
-use crate::pool::{Pulled, Rouser};
+use crate::pool::Rouser;
 
 /// Inputs come in batches: a batch is whatever is there at once, but no more inputs than this,
 const MOST: usize = 256;
@@ -17,6 +17,18 @@ const BYTES: usize = 64 << 10;
 const BATCHES: usize = 2;
 
 type Batch = Vec<Result<Input, InputError>>;
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Input(Input),
+    /// Nothing is there yet.
+    Later,
+    /// No more inputs come.
+    End,
+    /// And why not: they could not be read.
+    Failed(InputError),
+}
 
 /// The end that inputs come out of.
 pub(crate) struct Intake {
@@ -42,18 +54,25 @@ pub(crate) fn intake() -> (Inlet, Intake) {
 
 impl Intake {
     /// The next input, if it is there.
-    pub(crate) fn next(&mut self) -> Pulled<Result<Input, InputError>> {
-        loop {
-            if let Some(input) = self.batch.next() {
-                return Pulled::Item(input);
-            }
+    pub(crate) fn next(&mut self) -> Next {
+        if self.batch.as_slice().is_empty() {
             self.due.store(false, Ordering::Release);
             match self.batches.try_recv() {
                 Ok(batch) => self.batch = batch.into_iter(),
-                Err(TryRecvError::Empty) => return Pulled::Later,
-                Err(TryRecvError::Disconnected) => return Pulled::End,
+                Err(TryRecvError::Empty) => return Next::Later,
+                Err(TryRecvError::Disconnected) => return Next::End,
             }
         }
+        match self.batch.next() {
+            Some(Ok(input)) => Next::Input(input),
+            Some(Err(error)) => Next::Failed(error),
+            None => Next::Later,
+        }
+    }
+
+    /// Whether there is an input, or there may be one.
+    pub(crate) fn has_some(&self) -> bool {
+        !self.batch.as_slice().is_empty() || self.is_due()
     }
 
     /// Whether something has come since there was nothing.

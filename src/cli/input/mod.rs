@@ -6,5 +6,5 @@ mod intake;
 mod source;
 
 pub(crate) use combine::{Input, Inputs, Join, Place, Sources};
-pub(crate) use intake::{Intake, intake};
+pub(crate) use intake::{Intake, Next, intake};
 pub(crate) use source::{Format, InputError, Source};

@@ -1,12 +1,13 @@
-//! What is shown of a job: `printer` makes text of its outcome (with `problem`, if it failed), `reorder` holds it until
-//! its turn, `out` writes it.
+//! What is shown of a job: `verdict` makes text of its outcome (with `problem`, if it failed), `reorder` holds it until
+//! its turn, `out` writes it, and `printer` has them do so.
 
 mod out;
 mod printer;
 mod problem;
 mod reorder;
+mod verdict;
 
-pub(crate) use out::{Out, Record};
+pub(crate) use out::Out;
 pub(crate) use printer::Printer;
-pub(crate) use problem::Problem;
 pub(crate) use reorder::{IN_MEMORY, Reorder};
+pub(crate) use verdict::{Judge, Verdict};

@@ -64,6 +64,11 @@ impl Problem {
         }
     }
 
+    /// The sentence's end.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Adds what helps to understand it.
     pub(crate) fn explained(mut self, explanation: &str) -> Problem {
         let _ = write!(self.text, "; {explanation}");

@@ -182,11 +182,12 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         id
     }
 
-    /// Drops a single job if it has not begun, and kills it if it runs. `bytes` is what its arguments weigh.
+    /// Drops a single job if it has not begun, and with `kill` kills it if it runs. `bytes` is what its arguments weigh.
     pub(crate) fn withdraw_single(
         &mut self,
         key: SingleKey,
         bytes: usize,
+        kill: bool,
         now: Instant,
         effects: &mut impl Effects<P, S>,
     ) -> Withdrawn {
@@ -196,7 +197,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let Some(item) = key.id.checked_sub(*first_id).filter(|item| *item < MOST) else {
             return Withdrawn::Nothing;
         };
-        withdrawn.insert(item, 1);
+        if kill {
+            withdrawn.insert(item, 1);
+        }
         let target = Target { task: index, item: Some(item) };
         let outcome = if waiting.remove(item, 1) {
             task.queued -= 1;
@@ -208,13 +211,49 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             Withdrawn::Waiting
         } else if self.cancel_delayed(target) || self.drop_from_flight(target, effects) {
             Withdrawn::Waiting
-        } else if (0..self.slots.len()).any(|at| self.kill_running(at, target, now, effects)) {
+        } else if kill && (0..self.slots.len()).any(|at| self.kill_running(at, target, now, effects)) {
             Withdrawn::Running
         } else {
             Withdrawn::Nothing
         };
+        if outcome == Withdrawn::Waiting {
+            self.note_withdrawn(index, item);
+        }
         self.after_withdrawal(index, now, effects);
         outcome
+    }
+
+    fn note_withdrawn(&mut self, task: usize, item: u64) {
+        if let Some(Task { bond: Bond::Loose { withdrawn, .. }, .. }) = self.tasks.get_mut(task) {
+            withdrawn.insert(item, 1);
+        }
+    }
+
+    /// Lets the worker that runs a single job go when that has ended, and tells which one it is: it is about to be asked to
+    /// end, and that must hit nothing else. What the job gives counts as ever. `None` if the job does not run.
+    #[cfg(feature = "cli")]
+    pub(crate) fn leave_after(
+        &mut self,
+        key: SingleKey,
+        now: Instant,
+        effects: &mut impl Effects<P, S>,
+    ) -> Option<usize> {
+        let task = key.task as usize;
+        let Bond::Loose { first_id, .. } = self.tasks.get(task)?.bond else { return None };
+        let item = key.id.checked_sub(first_id).filter(|item| *item < MOST)?;
+        let target = Target { task, item: Some(item) };
+        let at = (0..self.slots.len()).find(|at| self.runs_last(*at, target, effects))?;
+        self.retire(at, now, effects);
+        self.dispatch(now, effects);
+        // Since it was asked it may have begun something else, which is innocent.
+        self.runs_last(at, target, effects).then_some(at)
+    }
+
+    /// Whether what a worker has begun last is part of it, as far as is known.
+    #[cfg(feature = "cli")]
+    fn runs_last(&self, at: usize, target: Target, effects: &impl Effects<P, S>) -> bool {
+        let slot = &self.slots[at];
+        slot.doom.is_none() && slot.may_run(target, |run| effects.claimed(at, run))
     }
 
     /// Takes an item back from the worker that was sent it, if that has not begun it. What was sent behind it in the same

@@ -38,7 +38,7 @@ impl Rig {
         let Bound::Loose(first, size) = self.tasks[task].key else { panic!("task {task} is a call") };
         let (key, item) = (SingleKey { id: first.id + index, ..first }, (task as u32, index));
         self.world.doing = Doing::Killing(task as u32, Some(index));
-        let outcome = self.scheduler.withdraw_single(key, size, self.world.now, &mut self.world);
+        let outcome = self.scheduler.withdraw_single(key, size, true, self.world.now, &mut self.world);
         self.world.doing = Doing::Other;
         let mut alive = self.world.processes.iter().flatten().filter(|of| !(of.killed || of.asked));
         assert!(alive.all(|process| process.runs() != Some(item)), "{item:?} still runs: {outcome:?}");

@@ -1,0 +1,582 @@
+//! Runs a job over its inputs.
+//!
+//! One thread does it all: it hands jobs in while there is room for more, waits for the first that is over, and shows it.
+//! So nothing here is locked, and few inputs are read before a worker can use them. What others want of it (a signal, a
+//! deadline) they say in [`Orders`].
+
+mod gate;
+mod halt;
+mod orders;
+mod table;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::call::Arguments;
+use super::ending::CliError;
+use super::event::{Ended, Started, Status, Watcher};
+use super::input::{Input, Inputs, Intake, Next, intake};
+use super::options::{TermSeq, Timeout, When};
+use super::output::{Judge, Printer, Verdict};
+use crate::pool::{Desk, RawResult};
+use crate::{JobError, Pool};
+pub(super) use gate::Gate;
+use halt::Count;
+pub(super) use orders::{Course, Orders};
+use table::{Attempt, Ending, Job, Table};
+pub(super) use tally::Tally;
+
+/// So much work is handed in ahead for each worker, in nanoseconds,
+const AHEAD: u64 = 2_000_000;
+/// and no more jobs than these.
+const MOST_AHEAD: usize = 512;
+/// Bytes of inputs that may wait in all.
+const AHEAD_BYTES: usize = 8 << 20;
+/// A job that has killed so many workers is not tried again, whatever its retries.
+const POISON: u32 = 3;
+/// A share of the median means something once so many jobs have ended,
+const ENOUGH: usize = 3;
+/// and the median is that of so many of the last ones.
+const SAMPLE: usize = 1000;
+
+/// What holds for each job, and for the run.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) timeout: Option<Timeout>,
+    pub(super) term_seq: TermSeq,
+    /// How often a job is tried at most.
+    pub(super) attempts: u32,
+    /// How often more, if its worker died.
+    pub(super) crash_retries: u32,
+    pub(super) retry_delay: Duration,
+    pub(super) halt: Option<super::options::Halt>,
+    pub(super) gate: Gate,
+    /// When the whole run is to end.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Terms {
+    /// Whether it matters when exactly a job begins, so that none may wait in a worker.
+    fn are_exact(&self) -> bool {
+        self.timeout.is_some() || self.halt.is_some() || self.gate.is_needed()
+    }
+}
+
+/// How a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// There is nothing left to be done, or `--halt` has ended it: its exit code.
+    Over(Option<u8>),
+    /// Somebody ended it.
+    Ordered,
+    /// Its time was up.
+    Deadline,
+}
+
+/// A job that waits for its next attempt.
+struct Again {
+    input: Input,
+    attempt: Attempt,
+}
+
+/// One run.
+pub(super) struct Run<'a> {
+    pub(super) desk: Desk<'a>,
+    pub(super) arguments: &'a Arguments,
+    pub(super) judge: Judge<'a>,
+    pub(super) printer: Printer<'a>,
+    pub(super) watchers: Vec<Box<dyn Watcher + 'a>>,
+    pub(super) tally: &'a Tally,
+    pub(super) orders: &'a Orders,
+    pub(super) terms: Terms,
+    pub(super) workers: usize,
+}
+
+impl Run<'_> {
+    /// Runs until there is nothing left to do, or it is to end.
+    pub(super) fn run(self, inputs: Inputs) -> Result<End, CliError> {
+        let (inlet, intake) = intake();
+        self.orders.wake(self.desk.rouser());
+        inlet.read(inputs, self.desk.rouser()).map_err(CliError::Thread)?;
+        let count = Count::new(self.terms.halt);
+        let state = State {
+            table: Table::new(self.workers),
+            again: BTreeMap::new(),
+            intake: Some(intake),
+            bytes: 0,
+            count,
+            course: Course::On,
+            late: false,
+            took: Vec::new(),
+            start: (Instant::now(), SystemTime::now()),
+            next_start: None,
+        };
+        Driver { run: self, state }.drive()
+    }
+}
+
+/// What changes while it goes on.
+struct State {
+    table: Table,
+    /// By when that is to be, and by the input's number.
+    again: BTreeMap<(Instant, u64), Again>,
+    /// `None` once there are no more inputs, or no more are wanted.
+    intake: Option<Intake>,
+    /// Bytes of the inputs in the table.
+    bytes: usize,
+    count: Count,
+    course: Course,
+    /// The deadline has passed.
+    late: bool,
+    /// What the last jobs took, in nanoseconds.
+    took: Vec<u64>,
+    start: (Instant, SystemTime),
+    /// When the gate is to be asked again.
+    next_start: Option<Instant>,
+}
+
+struct Driver<'a> {
+    run: Run<'a>,
+    state: State,
+}
+
+/// What can be begun next.
+enum Begin {
+    Job(Input, Attempt),
+    Later,
+}
+
+impl Driver<'_> {
+    fn drive(mut self) -> Result<End, CliError> {
+        loop {
+            let now = Instant::now();
+            self.heed(now)?;
+            self.begin_more(now)?;
+            if self.is_over() {
+                break;
+            }
+            self.run.tally.running(self.state.table.begun());
+            let wants_input = self.wants_input();
+            let (state, orders) = (&self.state, self.run.orders);
+            let due = || {
+                orders.course() > state.course
+                    || wants_input && state.intake.as_ref().is_some_and(Intake::is_due)
+            };
+            if let Some(result) = self.run.desk.next(self.next_moment(), &due) {
+                self.take(result)?;
+            }
+        }
+        for watcher in &mut self.run.watchers {
+            watcher.close()?;
+        }
+        Ok(match (self.state.late, self.state.count.halted) {
+            (true, _) => End::Deadline,
+            (false, None) if self.run.orders.course() > Course::On => End::Ordered,
+            (false, halted) => End::Over(halted),
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        let State { table, again, intake, .. } = &self.state;
+        table.is_empty() && again.is_empty() && intake.is_none()
+    }
+
+    // ---- beginning ----
+
+    /// How many jobs may be handed in at a time: one for each worker, and more only of those that are over in a moment.
+    fn window(&self) -> usize {
+        let each = match self.run.terms.are_exact() {
+            true => 1,
+            false => AHEAD.checked_div(self.run.desk.pace()).map_or(1, |jobs| jobs as usize),
+        };
+        self.run.workers * each.clamp(1, MOST_AHEAD)
+    }
+
+    fn has_room(&self, window: usize) -> bool {
+        let State { table, bytes, .. } = &self.state;
+        table.len() < window && (*bytes < AHEAD_BYTES || table.len() < self.run.workers)
+    }
+
+    fn wants_input(&self) -> bool {
+        self.state.next_start.is_none() && self.has_room(self.window())
+    }
+
+    fn begin_more(&mut self, now: Instant) -> Result<(), CliError> {
+        self.state.next_start = None;
+        let window = self.window();
+        while self.state.course == Course::On && self.has_room(window) {
+            if self.run.terms.gate.is_needed() && self.has_more(now) {
+                if let Err(later) = self.run.terms.gate.is_open(now) {
+                    self.state.next_start = Some(later);
+                    return Ok(());
+                }
+                self.run.terms.gate.pass(now);
+            }
+            match self.next_job(now)? {
+                Begin::Job(input, attempt) => self.begin(input, attempt, now)?,
+                Begin::Later => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there may be a job to begin.
+    fn has_more(&self, now: Instant) -> bool {
+        self.state.intake.as_ref().is_some_and(Intake::has_some)
+            || self.state.again.first_key_value().is_some_and(|((due, _), _)| *due <= now)
+    }
+
+    /// One that is to be tried again, if its time has come, or the next input.
+    fn next_job(&mut self, now: Instant) -> Result<Begin, CliError> {
+        if let Some(first) = self.state.again.first_entry().filter(|first| first.key().0 <= now) {
+            let Again { input, attempt } = first.remove();
+            return Ok(Begin::Job(input, attempt));
+        }
+        let Some(intake) = &mut self.state.intake else { return Ok(Begin::Later) };
+        match intake.next() {
+            Next::Input(input) => {
+                self.run.tally.taken();
+                Ok(Begin::Job(input, Attempt::FIRST))
+            }
+            Next::Later => Ok(Begin::Later),
+            Next::End => {
+                self.run.tally.drained();
+                self.state.intake = None;
+                Ok(Begin::Later)
+            }
+            Next::Failed(error) => {
+                self.state.intake = None;
+                // What has begun is still to be shown.
+                self.state.course = Course::Drain;
+                self.run.tally.broken(error);
+                Ok(Begin::Later)
+            }
+        }
+    }
+
+    fn begin(&mut self, input: Input, attempt: Attempt, now: Instant) -> Result<(), CliError> {
+        let args = match self.run.arguments.of(&input) {
+            Ok(args) => args,
+            Err(bad) => {
+                let verdict = Verdict::refused(bad.to_string());
+                return self.end_of(&input, attempt, None, now, verdict, now);
+            }
+        };
+        let number = self.state.table.next();
+        let ticket = match self.run.desk.submit(number, args) {
+            Ok(ticket) => ticket,
+            Err(error) if ends_all(&error) => return Err(CliError::Job(error)),
+            Err(error) => {
+                let verdict = Verdict::refused(error.to_string());
+                return self.end_of(&input, attempt, None, now, verdict, now);
+            }
+        };
+        self.state.bytes += input.len();
+        if let Some(slot) = self.state.table.add(input, attempt, ticket, now)
+            && let Some(job) = self.state.table.get(number)
+        {
+            let at = self.state.start.1 + (now - self.state.start.0);
+            let started = Started { input: &job.input, slot, at, attempt: attempt.number };
+            self.run.watchers.iter_mut().for_each(|watcher| watcher.started(&started));
+        }
+        Ok(())
+    }
+
+    // ---- ending ----
+
+    /// A job has come back.
+    fn take(&mut self, result: RawResult) -> Result<(), CliError> {
+        let now = Instant::now();
+        if let Err(error) = &result.outcome
+            && ends_all(error)
+        {
+            return Err(CliError::Job(error.clone()));
+        }
+        let Some(job) = self.state.table.remove(result.number, now) else { return Ok(()) };
+        self.state.bytes -= job.input.len();
+        let mut verdict = self.run.judge.judge(result);
+        match job.ending.map(|ending| ending.why) {
+            Some(Status::TimedOut) => {
+                let why = format!("it was ended after {}", seconds(now - job.began));
+                verdict = verdict.because(Status::TimedOut, why);
+            }
+            Some(_) if verdict.status != Status::Ok => return self.drop_job(&job),
+            _ => {}
+        }
+        self.over(job, verdict, now)
+    }
+
+    /// A job is over, unless it is tried again.
+    fn over(&mut self, job: Job, mut verdict: Verdict, now: Instant) -> Result<(), CliError> {
+        let crashed = matches!(verdict.status, Status::Crashed { .. });
+        let crashes = job.attempt.crashes + u32::from(crashed);
+        let attempt = Attempt { crashes, ..job.attempt };
+        if self.is_tried_again(verdict.status, attempt) {
+            self.tell(&job.input, attempt, job.lane, job.began, &verdict, true, now)?;
+            let pause = self.pause(job.input.number, attempt.number);
+            let again =
+                Again { attempt: Attempt { number: attempt.number + 1, ..attempt }, input: job.input };
+            self.state.again.insert((now + pause, again.input.number), again);
+            self.run.tally.retried();
+            return Ok(());
+        }
+        if crashes >= POISON && crashed {
+            verdict.problem = verdict.problem.map(|problem| {
+                problem.explained(&format!("it has killed {crashes} workers, and is not tried again"))
+            });
+        }
+        self.end_of(&job.input, attempt, job.lane, job.began, verdict, now)
+    }
+
+    fn is_tried_again(&self, status: Status, attempt: Attempt) -> bool {
+        let left = match status {
+            Status::Failed { .. } | Status::Killed { .. } | Status::TimedOut => {
+                attempt.number - attempt.crashes < self.run.terms.attempts
+            }
+            Status::Crashed { .. } => {
+                attempt.crashes <= self.run.terms.crash_retries && attempt.crashes < POISON
+            }
+            Status::Ok | Status::Ended | Status::Refused => false,
+        };
+        left && self.state.course == Course::On
+    }
+
+    /// How long to wait before the next attempt: it doubles with each, less up to a half by chance.
+    fn pause(&self, number: u64, attempts: u32) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(86_400);
+        let doubled = self.run.terms.retry_delay.saturating_mul(1 << (attempts - 1).min(30)).min(LONGEST);
+        let chance = std::hash::RandomState::new().hash_one((number, attempts)) as f64 / u64::MAX as f64;
+        doubled.mul_f64(1.0 - 0.5 * chance)
+    }
+
+    /// A job is over: it is told, shown and counted.
+    fn end_of(
+        &mut self,
+        input: &Input,
+        attempt: Attempt,
+        lane: Option<usize>,
+        began: Instant,
+        verdict: Verdict,
+        now: Instant,
+    ) -> Result<(), CliError> {
+        // The log first: what was shown must not run again.
+        self.tell(input, attempt, lane, began, &verdict, false, now)?;
+        let Verdict { status, record, problem, .. } = verdict;
+        self.run.printer.show(input, record, problem.as_ref())?;
+        self.run.tally.ended(status == Status::Ok);
+        self.note_time(now - began);
+        match self.state.count.add(status, self.run.tally.total()) {
+            Some(When::Now) => self.steer(Course::End, now),
+            Some(When::Soon) => self.steer(Course::Drain, now),
+            None => Ok(()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are what an event tells")]
+    fn tell(
+        &mut self,
+        input: &Input,
+        attempt: Attempt,
+        lane: Option<usize>,
+        began: Instant,
+        verdict: &Verdict,
+        again: bool,
+        now: Instant,
+    ) -> Result<(), CliError> {
+        if self.run.watchers.is_empty() {
+            return Ok(());
+        }
+        let command = self.run.arguments.command(self.run.judge.job, input);
+        let (start, clock) = self.state.start;
+        let (began, took) = verdict.time.unwrap_or((clock + (began - start), now - began));
+        let ended = Ended {
+            input,
+            command: &command,
+            status: verdict.status,
+            began,
+            took,
+            attempt: attempt.number,
+            again,
+            slot: lane,
+            pid: verdict.pid,
+            usage: verdict.usage,
+            sent: 0,
+            stdout: &verdict.record.stdout,
+            stderr: &verdict.record.stderr,
+            error: verdict.problem.as_ref().map(|problem| problem.text()),
+        };
+        self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))
+    }
+
+    fn note_time(&mut self, took: Duration) {
+        if !matches!(self.run.terms.timeout, Some(Timeout::Percent(_))) {
+            return;
+        }
+        let took = took.as_nanos() as u64;
+        let at = (self.state.count.ok + self.state.count.failed) as usize % SAMPLE;
+        match self.state.took.get_mut(at) {
+            Some(place) => *place = took,
+            None => self.state.took.push(took),
+        }
+    }
+
+    // ---- time and orders ----
+
+    /// Heeds what others want, and what time it is.
+    fn heed(&mut self, now: Instant) -> Result<(), CliError> {
+        if let Some(stopped) = self.run.orders.take_stopped() {
+            self.state.table.postpone(stopped);
+        }
+        let ordered = self.run.orders.course();
+        if self.run.terms.deadline.is_some_and(|deadline| deadline <= now) && !self.state.late {
+            self.state.late = true;
+            self.steer(Course::End, now)?;
+        }
+        self.steer(ordered, now)?;
+        if let Some(limit) = self.limit() {
+            for number in self.state.table.older(limit, now) {
+                self.end_job(number, Status::TimedOut, now)?;
+            }
+        }
+        self.go_on_ending(now)?;
+        if self.state.table.begun() > 1 && self.run.terms.gate.is_desperate() {
+            self.give_way(now)?;
+        }
+        Ok(())
+    }
+
+    /// What a job may take just now.
+    fn limit(&self) -> Option<Duration> {
+        match self.run.terms.timeout? {
+            Timeout::Time(limit) => Some(limit),
+            Timeout::Percent(_) if self.state.took.len() < ENOUGH => None,
+            Timeout::Percent(percent) => {
+                let mut took = self.state.took.clone();
+                let middle = took.len() / 2;
+                let (_, median, _) = took.select_nth_unstable(middle);
+                Some(Duration::from_nanos((*median as f64 * percent / 100.0) as u64))
+            }
+        }
+    }
+
+    /// Has the run go no further than that.
+    fn steer(&mut self, course: Course, now: Instant) -> Result<(), CliError> {
+        if course <= self.state.course {
+            return Ok(());
+        }
+        self.state.course = course;
+        self.state.intake = None;
+        for Again { input, .. } in std::mem::take(&mut self.state.again).into_values() {
+            self.run.printer.skip(input.number)?;
+        }
+        match course {
+            Course::On => {}
+            Course::Drain => {
+                // Those that have not begun in their workers never do.
+                for number in self.state.table.unended() {
+                    self.withdraw(number, now)?;
+                }
+            }
+            Course::End => {
+                for number in self.state.table.unended() {
+                    self.end_job(number, Status::Ended, now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a job back that has not begun; tells whether it could.
+    fn withdraw(&mut self, number: u64, now: Instant) -> Result<bool, CliError> {
+        let Some(job) = self.state.table.get(number) else { return Ok(false) };
+        if !self.run.desk.withdraw(job.ticket, false) {
+            return Ok(false);
+        }
+        if let Some(job) = self.state.table.remove(number, now) {
+            self.state.bytes -= job.input.len();
+            self.drop_job(&job)?;
+        }
+        Ok(true)
+    }
+
+    /// Nothing comes of a job: the run was ended.
+    fn drop_job(&mut self, job: &Job) -> Result<(), CliError> {
+        self.run.printer.skip(job.input.number)
+    }
+
+    /// Begins to end a job.
+    fn end_job(&mut self, number: u64, why: Status, now: Instant) -> Result<(), CliError> {
+        if self.withdraw(number, now)? {
+            return Ok(());
+        }
+        self.state.table.set_ending(number, Ending { why, step: 0, next: now });
+        self.go_on_ending(now)
+    }
+
+    /// Takes the next step with each job that is being ended, if it is time.
+    fn go_on_ending(&mut self, now: Instant) -> Result<(), CliError> {
+        let due: Vec<(u64, Ending)> =
+            self.state.table.ending().filter(|(_, ending)| ending.next <= now).collect();
+        for (number, ending) in due {
+            let Some(job) = self.state.table.get(number) else { continue };
+            let next = match self.run.terms.term_seq.0.get(ending.step) {
+                Some((signal, pause)) => {
+                    self.run.desk.signal(job.ticket, *signal);
+                    now + *pause
+                }
+                None => {
+                    self.run.desk.withdraw(job.ticket, true);
+                    now + Duration::from_secs(1)
+                }
+            };
+            self.state.table.set_ending(number, Ending { step: ending.step + 1, next, ..ending });
+        }
+        Ok(())
+    }
+
+    /// There is hardly any memory left: the youngest job has to begin again later.
+    fn give_way(&mut self, now: Instant) -> Result<(), CliError> {
+        let Some(number) = self.state.table.youngest() else { return Ok(()) };
+        let Some(job) = self.state.table.get(number) else { return Ok(()) };
+        self.run.desk.withdraw(job.ticket, true);
+        if let Some(Job { input, attempt, .. }) = self.state.table.remove(number, now) {
+            self.state.bytes -= input.len();
+            let number = input.number;
+            self.state.again.insert((now + Duration::from_secs(1), number), Again { input, attempt });
+        }
+        Ok(())
+    }
+
+    /// When there is something to be done, whatever comes.
+    fn next_moment(&self) -> Option<Instant> {
+        let state = &self.state;
+        let again = state.again.first_key_value().map(|((due, _), _)| *due).filter(|_| self.wants_input());
+        let limit = self.limit().and_then(|limit| state.table.oldest()?.checked_add(limit));
+        let ending = state.table.ending().map(|(_, ending)| ending.next).min();
+        let deadline = self.run.terms.deadline.filter(|_| !state.late);
+        [again, limit, ending, deadline, state.next_start].into_iter().flatten().min()
+    }
+}
+
+/// A time as a sentence has it.
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// Whether it is not about one job: the pool is at its end.
+fn ends_all(error: &JobError) -> bool {
+    matches!(
+        error,
+        JobError::PoolClosed
+            | JobError::PoolBroken { .. }
+            | JobError::NotRegistered { .. }
+            | JobError::InvalidCall { .. }
+    )
+}
+
+/// What of a pool a run needs: a desk for its job.
+pub(super) fn desk<'p>(pool: &'p Pool, arguments: &Arguments, job: &str) -> Result<Desk<'p>, CliError> {
+    pool.desk(job, arguments.encoding()).map_err(CliError::Job)
+}

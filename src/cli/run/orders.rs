@@ -1,0 +1,74 @@
+//! What somebody else wants of a run: a signal, a deadline. They say so from their threads; the run heeds it on its own.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::pool::Rouser;
+
+/// How far a run is to go. Each is more than the one before, and nobody takes one back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Course {
+    /// As long as there are inputs.
+    #[default]
+    On,
+    /// What runs may end; nothing more is begun.
+    Drain,
+    /// What runs is asked to end.
+    End,
+}
+
+impl Course {
+    fn of(number: u8) -> Course {
+        match number {
+            0 => Course::On,
+            1 => Course::Drain,
+            _ => Course::End,
+        }
+    }
+}
+
+/// The place where it is said.
+#[derive(Default)]
+pub(crate) struct Orders {
+    course: AtomicU8,
+    /// How long the command was stopped, in nanoseconds.
+    stopped: AtomicU64,
+    rouser: Mutex<Option<Rouser>>,
+}
+
+impl Orders {
+    /// Has a run go no further than that.
+    pub(crate) fn give(&self, course: Course) {
+        self.course.fetch_max(course as u8, Ordering::AcqRel);
+        if let Some(rouser) = &*self.rouser.lock().unwrap_or_else(PoisonError::into_inner) {
+            rouser.rouse();
+        }
+    }
+
+    /// The command was stopped for so long, and its jobs with it.
+    pub(crate) fn stopped(&self, time: Duration) {
+        self.stopped.fetch_add(time.as_nanos() as u64, Ordering::AcqRel);
+    }
+
+    /// For how long it was since this was last asked.
+    pub(crate) fn take_stopped(&self) -> Option<Duration> {
+        let nanos = self.stopped.swap(0, Ordering::AcqRel);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    pub(crate) fn course(&self) -> Course {
+        Course::of(self.course.load(Ordering::Acquire))
+    }
+
+    /// Notes who is to be woken by an order.
+    pub(crate) fn wake(&self, rouser: Rouser) {
+        *self.rouser.lock().unwrap_or_else(PoisonError::into_inner) = Some(rouser);
+    }
+}
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Orders").field(&self.course()).finish()
+    }
+}
