@@ -168,7 +168,7 @@ fn eventually(what: &str, done: impl Fn() -> bool) {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_stop_stops_what_runs_and_no_time_passes() {
-    let line = "echo $$ > started; cat release; echo {}";
+    let line = "echo $$ > started; read word < release; echo {} $word #";
     let run = Running::new(&["-w1", "--timeout", "2s"], line, &["a"]);
     let program: i32 = run.started().trim().parse().unwrap();
     let command = run.child.id() as i32;
@@ -180,5 +180,5 @@ fn a_stop_stops_what_runs_and_no_time_passes() {
     eventually("the way on", || state_of(program) != 'T');
     run.release();
     let (status, stdout, stderr) = run.end();
-    assert_eq!((status.code(), stdout.as_str(), stderr.as_str()), (Some(0), "go\na\n", ""));
+    assert_eq!((status.code(), stdout.as_str(), stderr.as_str()), (Some(0), "a go\n", ""));
 }
