@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::input::InputError;
+use super::joblog::LogError;
 use super::jobs::UnknownJob;
 use super::say::{reason, say};
 use super::{orphans, signals};
@@ -50,6 +51,7 @@ pub(super) enum CliError {
     Output(io::Error),
     Spill(io::Error),
     Thread(io::Error),
+    Log(LogError),
 }
 
 impl CliError {
@@ -98,6 +100,7 @@ impl std::fmt::Display for CliError {
                 reason(error)
             ),
             CliError::Thread(error) => write!(f, "cannot start a thread: {}", reason(error)),
+            CliError::Log(error) => error.fmt(f),
         }
     }
 }

@@ -15,7 +15,7 @@
 //! is in its workers' groups.
 //!
 //! The way of an input: `options` says where it comes from, `input` reads it, `call` makes a call of it, `run` has the pool
-//! run that, `output` shows what came of it.
+//! run that, `output` shows what came of it, `joblog` writes it down.
 
 mod builtin;
 mod call;
@@ -23,6 +23,7 @@ mod command;
 mod ending;
 mod event;
 mod input;
+mod joblog;
 mod jobs;
 mod list;
 mod options;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod halt;
+mod log;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -14,6 +15,7 @@ use regex::bytes::Regex;
 use super::input::{Format, Join, Source, Sources};
 use super::say::{POOL_RUN, program};
 pub(crate) use halt::{Halt, Many, When, Why};
+use log::Log;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
 
 const USAGE: &str = "\
@@ -153,6 +155,9 @@ pub(super) struct Options {
     /// End the whole run after T, with exit code 124
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = FAILURE)]
     pub(super) deadline: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) log: Log,
 
     /// Print results in the order of inputs (the default)
     #[arg(short, long, overrides_with = "unordered", help_heading = OUTPUT)]
