@@ -42,14 +42,28 @@ pub(super) fn code_of_failures(failed: u64) -> u8 {
 pub(super) enum CliError {
     Usage(clap::Error),
     UnknownJob(UnknownJob),
-    NoProgram { path: PathBuf, cause: io::Error },
-    UnusableProgram { path: PathBuf, cause: io::Error },
-    CannotStart { path: PathBuf, cause: PoolError },
+    NoProgram {
+        path: PathBuf,
+        cause: io::Error,
+    },
+    UnusableProgram {
+        path: PathBuf,
+        cause: io::Error,
+    },
+    CannotStart {
+        path: PathBuf,
+        cause: PoolError,
+    },
     Pool(PoolError),
     Job(JobError),
     Input(InputError),
     Output(io::Error),
     Spill(io::Error),
+    /// A file that an option names, for what a run tells.
+    File {
+        path: PathBuf,
+        cause: io::Error,
+    },
     Thread(io::Error),
     Log(LogError),
 }
@@ -98,6 +112,12 @@ impl std::fmt::Display for CliError {
                  make room there, set TMPDIR, or use --unordered",
                 std::env::temp_dir().display(),
                 reason(error)
+            ),
+            CliError::File { path, cause } => write!(
+                f,
+                "cannot write {}: {}; make room there, or name another file",
+                path.display(),
+                reason(cause)
             ),
             CliError::Thread(error) => write!(f, "cannot start a thread: {}", reason(error)),
             CliError::Log(error) => error.fmt(f),

@@ -29,6 +29,7 @@ mod list;
 mod options;
 mod orphans;
 mod output;
+mod report;
 mod run;
 mod say;
 mod signals;
