@@ -34,6 +34,7 @@ mod run;
 mod say;
 mod signals;
 mod strays;
+mod trace;
 
 use std::process::ExitCode;
 
