@@ -167,6 +167,14 @@ pub(super) struct Options {
     #[arg(long, overrides_with = "keep_order", help_heading = OUTPUT)]
     pub(super) unordered: bool,
 
+    /// Write a page for a browser: what ran when, what failed and why
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub(super) report: Option<PathBuf>,
+
+    /// Write what ran when for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub(super) trace: Option<PathBuf>,
+
     /// Show the jobs with their arguments, and what they do
     #[arg(long)]
     pub(super) list: bool,
