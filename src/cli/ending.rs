@@ -42,28 +42,15 @@ pub(super) fn code_of_failures(failed: u64) -> u8 {
 pub(super) enum CliError {
     Usage(clap::Error),
     UnknownJob(UnknownJob),
-    NoProgram {
-        path: PathBuf,
-        cause: io::Error,
-    },
-    UnusableProgram {
-        path: PathBuf,
-        cause: io::Error,
-    },
-    CannotStart {
-        path: PathBuf,
-        cause: PoolError,
-    },
+    NoProgram { path: PathBuf, cause: io::Error },
+    UnusableProgram { path: PathBuf, cause: io::Error },
+    CannotStart { path: PathBuf, cause: PoolError },
     Pool(PoolError),
     Job(JobError),
     Input(InputError),
     Output(io::Error),
     Spill(io::Error),
-    /// A file that an option names, for what a run tells.
-    File {
-        path: PathBuf,
-        cause: io::Error,
-    },
+    File { path: PathBuf, cause: io::Error },
     Thread(io::Error),
     Log(LogError),
 }

@@ -20,6 +20,20 @@ pub(super) fn program() -> &'static str {
     })
 }
 
+/// What was typed to start this program, quoted for a shell where that is needed.
+pub(super) fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once(program().to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:,=+@%^".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// Writes one line. If nobody can read it, nobody can be told.
 pub(super) fn say(message: impl Display) {
     write_all(format!("{}: {message}\n", program()).as_bytes());
@@ -42,6 +56,15 @@ pub(super) fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_read_them() {
+        for (word, typed) in
+            [("-w4", "-w4"), (":::", ":::"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'")]
+        {
+            assert_eq!(quoted(word), typed);
+        }
+    }
 
     #[test]
     fn a_reason_has_no_number() {

@@ -22,7 +22,18 @@ use super::timeline::Timeline;
 /// Names in double braces stand for what [`write_page`] puts there.
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// One script, whose parts see each other and nobody else sees them.
+const SCRIPT: &str = concat!(
+    "'use strict';\n{\n",
+    include_str!("script/words.js"),
+    include_str!("script/attempts.js"),
+    include_str!("script/figures.js"),
+    include_str!("script/lanes.js"),
+    include_str!("script/timeline.js"),
+    include_str!("script/times.js"),
+    include_str!("script/tables.js"),
+    "}\n"
+);
 
 /// Whether a page can be written there: better said before the run than after it.
 pub(super) fn check(path: &Path) -> io::Result<()> {

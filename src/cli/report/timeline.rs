@@ -153,7 +153,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    fn with_most(most: u64) -> Timeline {
+    pub(super) fn with_most(most: u64) -> Timeline {
         let bytes = BufWriter::new(spooled_tempfile(IN_MEMORY));
         Timeline { bytes, last: Last::default(), seen: 0, kept: 0, step: 1, most }
     }

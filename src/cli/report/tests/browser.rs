@@ -13,8 +13,8 @@ use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// No page takes so long.
-const LIMIT: &str = "120";
+/// Seconds that no test takes.
+const LIMIT: &str = "300";
 
 /// Chromium with one page.
 pub(super) struct Browser {

@@ -9,6 +9,7 @@ use super::browser::Browser;
 use super::{Job, origin};
 use crate::cli::event::{Status, Usage, Watcher};
 use crate::cli::report::Report;
+use crate::cli::report::timeline::Timeline;
 
 const DESK: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (360, 740);
@@ -282,4 +283,32 @@ fn many_slots_scroll_within_the_timeline() {
     assert_eq!(told(&mut browser, "jobs"), 20_000.0);
     assert!(browser.number("document.querySelector('#scroll').clientHeight") <= 540.0);
     keep(&mut browser, "slots");
+}
+
+#[test]
+fn what_failed_is_drawn_though_others_are_left_out() {
+    let Some(mut browser) = Browser::open() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    let mut report = Report::create(&path, "many".to_owned(), origin()).unwrap();
+    report.timeline = Timeline::with_most(1000);
+    for job in busy(
+        20_000,
+        4,
+        |_| 1000,
+        |number, took| match number {
+            7777 => Job::failed(number, took),
+            _ => Job::ok(number, took),
+        },
+    ) {
+        job.tell(|ended| report.ended(ended).unwrap());
+    }
+    report.close().unwrap();
+    browser.show(&path, DESK, "light");
+    assert_eq!(told(&mut browser, "jobs"), 625.0);
+    assert!(told(&mut browser, "bad") > 0.0);
+    browser.value("document.querySelector('#next').click()");
+    assert!(browser.text("document.querySelector('#job').textContent").starts_with("Job 7,778 failed"));
+    assert!(browser.text("document.querySelector('#made').textContent").contains("one in 32 is drawn"));
+    assert!(browser.text("document.querySelector('#verdict').textContent").starts_with("1 of 20,000 jobs"));
 }
