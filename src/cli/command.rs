@@ -13,13 +13,13 @@ use sidestep_worker::wire::JobInfo;
 use super::call::Arguments;
 use super::ending::{self, CliError, Ending};
 use super::input::Sources;
-use super::options::{Options, Request};
+use super::options::{self, About, Options, Request};
 use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
 use super::run::{self, Course, End, Gate, Orders, Run, Tally, Terms};
 use super::say::say;
 use super::signals::Wish;
 use super::strays::{self, Stay, Strays};
-use super::{builtin, jobs, list, signals};
+use super::{builtin, help, jobs, list, signals};
 use crate::{Output, Pool, PoolError};
 
 /// How long results may take to be written after a signal: longer only if their reader stalls.
@@ -34,9 +34,8 @@ pub(super) fn run() -> Result<u8, CliError> {
         Err(text) if !text.use_stderr() => return print(|| text.print()),
         options => options?,
     };
-    if options.list {
-        let jobs = list::list(&all_jobs(&options)?);
-        return print(|| io::stdout().write_all(jobs.as_bytes()));
+    if let Some(text) = told(&options)? {
+        return print(|| io::stdout().write_all(text.as_bytes()));
     }
     let request = options.request()?;
     let ending = Arc::new(Ending::default());
@@ -48,6 +47,28 @@ pub(super) fn run() -> Result<u8, CliError> {
         }
         Err(error) => ending.fail(&error),
     }
+}
+
+/// What the command line asks to be told, if that is all that it asks for.
+fn told(options: &Options) -> Result<Option<String>, CliError> {
+    let About { list, list_names, man, completions, .. } = options.about;
+    Ok(match completions {
+        Some(shell) => Some(help::completions(options::command(), shell)?),
+        None if man => Some(help::man(&options::command()).map_err(CliError::Output)?),
+        None if list && options.json => {
+            Some(list::json(&all_jobs(options)?).map_err(|error| CliError::Output(error.into()))?)
+        }
+        None if list => Some(list::list(&all_jobs(options)?, columns())),
+        None if list_names => Some(list::names(&own_jobs())),
+        None => None,
+    })
+}
+
+/// How wide standard output is; `None` where it is no terminal, and a line may be as long as it likes.
+fn columns() -> Option<usize> {
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into());
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(told).filter(|columns| *columns > 0)
 }
 
 /// Prints what was asked for, which may fail like any other output.

@@ -1,6 +1,7 @@
 //! `--list`: the jobs, with their arguments and what they do.
 
-use sidestep_worker::wire::JobInfo;
+use serde::Serialize;
+use sidestep_worker::wire::{ArgInfo, JobInfo};
 
 use super::builtin::{self, BuiltIn};
 
@@ -20,22 +21,85 @@ pub(super) fn signature(job: &JobInfo) -> String {
     format!("{}({})", job.name, args.join(", "))
 }
 
-/// The whole list, a job a line.
-pub(super) fn list(jobs: &[JobInfo]) -> String {
+/// The whole list: a job a line, or several lines where `columns` are too few for that.
+pub(super) fn list(jobs: &[JobInfo], columns: Option<usize>) -> String {
     let rows: Vec<(String, String)> = jobs.iter().map(|job| (head(job), description(job))).collect();
-    let width =
-        rows.iter().map(|(head, _)| head.chars().count()).filter(|width| *width <= WIDEST).max().unwrap_or(0);
-    let mut text = String::new();
-    for (head, description) in rows {
-        let line = match (description.as_str(), head.chars().count() <= width) {
-            ("", _) => head,
-            (description, true) => format!("{head:width$}  {description}"),
-            (description, false) => format!("{head}\n{:width$}  {description}", ""),
-        };
-        text.push_str(&line);
-        text.push('\n');
+    let wide = |text: &str| text.chars().count();
+    let width = rows.iter().map(|(head, _)| wide(head)).filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let needed = rows.iter().map(|(_, text)| if text.is_empty() { 0 } else { width + 2 + wide(text) }).max();
+    let mut list = String::new();
+    for (head, text) in rows {
+        list.push_str(&match columns.filter(|columns| needed.is_some_and(|needed| needed > *columns)) {
+            _ if text.is_empty() => head,
+            Some(columns) => format!("{head}{}", wrapped(&text, columns)),
+            None if wide(&head) <= width => format!("{head:width$}  {text}"),
+            None => format!("{head}\n{:width$}  {text}", ""),
+        });
+        list.push('\n');
     }
-    text
+    list
+}
+
+/// A text in lines of its own, which are shorter than `columns` if words are.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = String::new();
+    let mut room = 0;
+    for word in text.split_whitespace() {
+        let wide = word.chars().count() + 1;
+        if wide > room {
+            lines.push_str("\n   ");
+            room = columns.saturating_sub(3);
+        }
+        lines.push(' ');
+        lines.push_str(word);
+        room = room.saturating_sub(wide);
+    }
+    lines
+}
+
+/// A job as other programs read it.
+#[derive(Serialize)]
+struct Described<'a> {
+    name: &'a str,
+    args: Vec<DescribedArg<'a>>,
+    output: &'a str,
+    /// All of it, not only the first line.
+    doc: &'a str,
+    built_in: bool,
+}
+
+#[derive(Serialize)]
+struct DescribedArg<'a> {
+    /// `null` where nobody has told it.
+    name: Option<&'a str>,
+    #[serde(rename = "type")]
+    ty: &'a str,
+}
+
+/// The list for programs: a JSON object a line.
+pub(super) fn json(jobs: &[JobInfo]) -> serde_json::Result<String> {
+    let mut list = String::new();
+    for job in jobs {
+        let described = Described {
+            name: &job.name,
+            args: job.args.iter().map(described_arg).collect(),
+            output: &job.output,
+            doc: job.doc.trim(),
+            built_in: built_in(job).is_some(),
+        };
+        list.push_str(&serde_json::to_string(&described)?);
+        list.push('\n');
+    }
+    Ok(list)
+}
+
+fn described_arg(ArgInfo { name, ty }: &ArgInfo) -> DescribedArg<'_> {
+    DescribedArg { name: (!name.is_empty()).then_some(name), ty }
+}
+
+/// Their names, one a line.
+pub(super) fn names(jobs: &[JobInfo]) -> String {
+    jobs.iter().map(|job| job.name.clone() + "\n").collect()
 }
 
 fn built_in(job: &JobInfo) -> Option<&'static BuiltIn> {
@@ -79,11 +143,29 @@ mod tests {
             job("x", &[], "()", ""),
             job("y", &[("long", &"Vec<".repeat(12))], "()", "Does."),
         ];
-        let list = list(&jobs);
+        let list = list(&jobs, None);
         let lines: Vec<&str> = list.lines().collect();
         assert_eq!(lines[0], "add(a: i64, b: i64) -> i64  Adds.");
         assert_eq!(lines[1], "wc(String)                  (instead of the built-in job of this name)");
         assert_eq!(lines[2], "x()");
         assert_eq!(lines[4], "                            Does.");
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_descriptions_below() {
+        let jobs = [job("add", &[("a", "i64")], "i64", "Adds one and one"), job("x", &[], "()", "")];
+        assert_eq!(list(&jobs, Some(36)), "add(a: i64) -> i64  Adds one and one\nx()\n");
+        assert_eq!(list(&jobs, Some(18)), "add(a: i64) -> i64\n    Adds one and\n    one\nx()\n");
+        assert_eq!(list(&jobs, Some(0)), "add(a: i64) -> i64\n    Adds\n    one\n    and\n    one\nx()\n");
+    }
+
+    #[test]
+    fn programs_get_all_that_is_known() {
+        let list = json(&[job("add", &[("a", "i64"), ("", "u8")], "i64", " Adds.\n\n More.\n")]).unwrap();
+        let args = r#"[{"name":"a","type":"i64"},{"name":null,"type":"u8"}]"#;
+        let expected = format!(
+            r#"{{"name":"add","args":{args},"output":"i64","doc":"Adds.\n\n More.","built_in":false}}"#
+        );
+        assert_eq!(list, expected + "\n");
     }
 }

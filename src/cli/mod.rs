@@ -22,6 +22,7 @@ mod call;
 mod command;
 mod ending;
 mod event;
+mod help;
 mod input;
 mod joblog;
 mod jobs;

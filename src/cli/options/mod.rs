@@ -1,5 +1,6 @@
 //! The command line.
 
+mod about;
 mod halt;
 mod log;
 mod values;
@@ -12,57 +13,26 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use regex::bytes::Regex;
 
+use super::help;
 use super::input::{Format, Join, Source, Sources};
 use super::say::{POOL_RUN, program};
+pub(crate) use about::About;
 pub(crate) use halt::{Halt, Many, When, Why};
 use log::Log;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
-
-const USAGE: &str = "\
-pool-run [OPTIONS] JOB [ARG]... [::: INPUT...]... [:::: FILE...]...
-       pool-run --list [--exe PATH]";
 
 const INPUT: &str = "Input";
 const RUNNING: &str = "Running";
 const FAILURE: &str = "Failure";
 const OUTPUT: &str = "Output";
 
-const AFTER_HELP: &str = "\
-JOB is a built-in job, or one of this program, or with --exe one of another:
-  sha256, wc, primes  see --list
-  exec CMD [ARG]...   run a program for each input, without a shell
-  sh 'LINE'           run a line of shell for each input, quoted for you
-In CMD and LINE {} stands for the input; without a placeholder it comes last.
-  {.} without extension  {/} name  {//} folder  {/.} name without extension
-  {2} {2/} {-1} of several values  {#} the job's number  {{}} a plain {}
-
-Inputs are what follows `:::`, or the lines of FILEs (`-a FILE` or
-`:::: FILE`), or else the lines of standard input. Several sources are
-combined each with each; what `:::+` and `::::+` name goes side by side with
-the one before. ARGs before them are the same in every call. For jobs other than exec
-and sh, if there is nothing but ARGs, each ARG is an input.
-
-Results go to standard output, all else to standard error.
-
-Exit status:
-  0 all is well; 1-100 so many jobs failed; 101 more than 100 failed;
-  64 wrong usage; 125 the command itself failed; 126 --exe cannot be started;
-  127 there is no such JOB or --exe; 128+N it was killed by signal N
-
-Examples:
-  pool-run primes 100000 200000 300000
-  find . -name '*.iso' | pool-run --workers 16 sha256
-  find . -name '*.log' -print0 | pool-run -0 exec gzip -9
-  pool-run -w4 sh 'grep -c TODO {} || true' ::: src/*.rs
-  echo '[1, 2]' | pool-run --exe ./my-program --json add";
-
 /// Run a job over many inputs in a pool of crash-isolated worker processes.
 #[derive(Debug, Parser)]
 #[command(
     version,
     name = POOL_RUN,
-    override_usage = USAGE,
-    after_help = AFTER_HELP,
+    disable_help_flag = true,
+    disable_version_flag = true,
     max_term_width = 110
 )]
 pub(super) struct Options {
@@ -175,13 +145,12 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(super) trace: Option<PathBuf>,
 
-    /// Show the jobs with their arguments, and what they do
-    #[arg(long)]
-    pub(super) list: bool,
-
     /// Only say what failed: no hints, no summary
     #[arg(short, long, help_heading = OUTPUT)]
     pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) about: About,
 
     #[arg(value_name = "JOB", trailing_var_arg = true, hide = true)]
     words: Vec<OsString>,
@@ -211,7 +180,7 @@ impl Options {
         let mut command = command();
         let matches = command.try_get_matches_from_mut(words)?;
         let options = Options::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        if options.list && !options.words.is_empty() {
+        if options.about.list && !options.words.is_empty() {
             return Err(usage("--list takes no JOB: it shows all of them"));
         }
         Ok(options)
@@ -290,16 +259,9 @@ fn is_separator(word: &OsStr) -> bool {
     [":::", "::::", ":::+", "::::+"].iter().any(|separator| word == *separator)
 }
 
-/// The command under the name by which it was called: a user's own program may be it.
-fn command() -> clap::Command {
-    let command = Options::command();
-    match program() {
-        POOL_RUN => command,
-        own => command
-            .name(own)
-            .override_usage(USAGE.replace(POOL_RUN, own))
-            .after_help(AFTER_HELP.replace(POOL_RUN, own)),
-    }
+/// The definition of the command line, with all texts.
+pub(super) fn command() -> clap::Command {
+    help::dress(Options::command(), program())
 }
 
 fn parse_delimiter(text: &str) -> Result<u8, String> {
@@ -444,11 +406,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Options::command().debug_assert();
-    }
-
-    #[test]
-    fn the_help_fits_a_screen() {
-        let help = command().try_get_matches_from(["pool-run", "--help"]).unwrap_err().to_string();
-        assert!(help.contains("--unordered") && help.lines().count() <= 60, "{help}");
     }
 }
