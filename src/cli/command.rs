@@ -16,7 +16,7 @@ use super::input::Sources;
 use super::options::{self, About, Options, Request};
 use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
 use super::run::{self, Course, End, Gate, Orders, Run, Tally, Terms};
-use super::say::say;
+use super::say::{program, say};
 use super::signals::Wish;
 use super::strays::{self, Stay, Strays};
 use super::{builtin, help, jobs, list, signals};
@@ -53,7 +53,7 @@ pub(super) fn run() -> Result<u8, CliError> {
 fn told(options: &Options) -> Result<Option<String>, CliError> {
     let About { list, list_names, man, completions, .. } = options.about;
     Ok(match completions {
-        Some(shell) => Some(help::completions(options::command(), shell)?),
+        Some(shell) => Some(help::completions(&options::command(), program(), shell)?),
         None if man => Some(help::man(&options::command()).map_err(CliError::Output)?),
         None if list && options.json => {
             Some(list::json(&all_jobs(options)?).map_err(|error| CliError::Output(error.into()))?)

@@ -21,6 +21,8 @@ FUNCTION_or_job() {
     done
     if ((at > COMP_CWORD)) || [[ $at -eq $COMP_CWORD && $2 == -* && $3 != -- ]]; then
         FUNCTION "$@"
+    elif ((at == COMP_CWORD)) && [[ " ${COMP_WORDS[*]} " == *" --exe"[\ =]* ]]; then
+        COMPREPLY=()
     elif ((at == COMP_CWORD)); then
         COMPREPLY=($(compgen -W "$("$1" --list-names 2>/dev/null)" -- "$2"))
     elif ((at + 1 == COMP_CWORD)) && [[ ${COMP_WORDS[at]} == exec ]]; then

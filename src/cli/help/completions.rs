@@ -17,28 +17,34 @@ pub(crate) enum Shell {
 }
 
 /// The script for a shell.
-pub(crate) fn completions(command: Command, shell: Shell) -> Result<String, clap::Error> {
-    let name = command.get_name().to_owned();
+pub(crate) fn completions(
+    command: &Command,
+    name: &'static str,
+    shell: Shell,
+) -> Result<String, clap::Error> {
     // It becomes part of a script, as a name of functions.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     if !name.chars().all(plain) || name.starts_with('-') {
         return Err(usage(format!("no shell can complete a command named \"{}\"", name.escape_debug())));
     }
-    let mut command = command.mut_args(|arg| match arg.is_positional() {
-        true => arg.hide(false),
-        false => arg,
-    });
+    // Without what is hidden, which clap would offer too, but for the words behind the options.
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() || arg.is_positional()).cloned();
+    let mut command = Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args(shown);
     let mut script = Vec::new();
     match shell {
-        Shell::Bash => clap_complete::generate(clap_complete::Shell::Bash, &mut command, &name, &mut script),
-        Shell::Zsh => clap_complete::generate(clap_complete::Shell::Zsh, &mut command, &name, &mut script),
-        Shell::Fish => clap_complete::generate(clap_complete::Shell::Fish, &mut command, &name, &mut script),
+        Shell::Bash => clap_complete::generate(clap_complete::Shell::Bash, &mut command, name, &mut script),
+        Shell::Zsh => clap_complete::generate(clap_complete::Shell::Zsh, &mut command, name, &mut script),
+        Shell::Fish => clap_complete::generate(clap_complete::Shell::Fish, &mut command, name, &mut script),
     }
     let script = String::from_utf8_lossy(&script).into_owned();
     Ok(match shell {
-        Shell::Bash => script + &bash::jobs(&command, &name),
-        Shell::Zsh => zsh(&script, &name),
-        Shell::Fish => script + &fish(&name),
+        Shell::Bash => script + &bash::jobs(&command, name),
+        Shell::Zsh => zsh(&script, name),
+        Shell::Fish => script + &fish(name),
     })
 }
 
@@ -110,15 +116,16 @@ mod tests {
 
     #[test]
     fn zsh_asks_for_the_jobs() {
-        let script = completions(command().name("own.tool"), Shell::Zsh).unwrap();
+        let script = completions(&command(), "own.tool", Shell::Zsh).unwrap();
         assert!(script.starts_with("#compdef own.tool\n"), "{script}");
+        assert!(!script.contains("--list-names["), "{script}");
         assert_eq!(script.matches("_own.tool_words").count(), 2, "{script}");
     }
 
     #[test]
     fn a_name_that_is_no_word_of_a_shell_is_refused() {
         for name in ["a b", "x$(id)", "'", "-x", "a;b"] {
-            assert!(completions(command().name(name), Shell::Bash).is_err(), "{name}");
+            assert!(completions(&command(), name, Shell::Bash).is_err(), "{name}");
         }
     }
 }

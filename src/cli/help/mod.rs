@@ -172,7 +172,7 @@ mod tests {
         let man = man(&own()).unwrap();
         assert!(man.contains("my\\-tool") && !man.contains("pool\\-run"), "{man}");
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let script = completions(own(), shell).unwrap();
+            let script = completions(&own(), "my-tool", shell).unwrap();
             assert!(script.contains("my-tool") && !script.contains("pool-run"), "{shell:?}: {script}");
         }
     }
