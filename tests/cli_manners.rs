@@ -319,17 +319,17 @@ fn fish_completes_options_and_jobs() {
 }
 
 /// zsh completes only in an editor, so one is run in a terminal of zsh's own. What Tab shows is there when the mark that
-/// follows it is.
+/// follows it is, once as typed and once as printed.
 const ASK_ZSH: &str = r#"
 zmodload zsh/zpty
 zpty editor zsh -f -i
 zpty -w editor "PS1= PROMPT_EOL_MARK=; fpath=($PWD \$fpath); autoload -Uz compinit && compinit -u -D"
-zpty -w editor "unsetopt zle_bracketed_paste; bindkey '^I' list-choices; bindkey -s '^X' '^U echo DO''NE\n'"
+zpty -w editor "unsetopt zle_bracketed_paste; bindkey '^I' list-choices; bindkey -s '^X' '^U echo DONE\n'"
 zpty -w editor "echo READ''Y"
 zpty -r editor shown '*READY*'
 for line in 'pool-run -w 4 s' 'pool-run --unord' 'pool-run --completions '; do
     zpty -n -w editor "$line"$'\t\x18'
-    zpty -r editor shown '*DONE*'
+    zpty -r editor shown '*DONE*DONE*'
     print -r -- "$shown"
 done
 "#;
