@@ -78,6 +78,8 @@ pub(crate) struct Started<'a> {
     pub(crate) input: &'a Input,
     /// The place that it has among those that run, from 0.
     pub(crate) slot: usize,
+    /// Its worker's process, if that is known.
+    pub(crate) pid: Option<u32>,
     pub(crate) at: SystemTime,
     /// From 1.
     pub(crate) attempt: u32,

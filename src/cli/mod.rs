@@ -31,6 +31,7 @@ mod options;
 mod orphans;
 mod output;
 mod report;
+mod progress;
 mod run;
 mod say;
 mod signals;

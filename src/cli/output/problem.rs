@@ -9,7 +9,7 @@ use crate::cli::builtin::Finished;
 use crate::cli::say::program;
 
 /// An input longer than this is cut in messages.
-const SHOWN: usize = 200;
+pub(crate) const SHOWN: usize = 200;
 
 /// What went wrong: a sentence's end, and lines that explain it.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn signal_name(number: i32) -> String {
 }
 
 /// An input as one can read it, and no terminal can be harmed by it.
-fn show_input(input: &[u8]) -> String {
+pub(crate) fn show_input(input: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in input[..input.len().min(SHOWN)].utf8_chunks() {
         for c in chunk.valid().chars() {
