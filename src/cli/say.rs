@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::progress;
+
 /// The command as it is installed.
 pub(super) const POOL_RUN: &str = "pool-run";
 
@@ -39,9 +41,9 @@ pub(super) fn say(message: impl Display) {
     write_all(format!("{}: {message}\n", program()).as_bytes());
 }
 
-/// Writes a text that is already whole, in one piece, so that no other process's lines get between.
+/// Writes a text that is already whole, in one piece, so that no other process's lines get between, nor a bar.
 pub(super) fn write_all(text: &[u8]) {
-    let _ = io::stderr().write_all(text);
+    let _ = progress::apart(|| io::stderr().write_all(text));
 }
 
 /// What went wrong, as the shell's own tools say it: without the error's number.

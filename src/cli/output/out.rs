@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::cli::say;
+use crate::cli::{progress, say};
 
 /// Results are written when there are so many bytes of them,
 const BUFFER: usize = 64 * 1024;
@@ -47,6 +47,8 @@ pub(crate) struct Out {
     filled: Condvar,
     /// Someone looks on.
     terminal: bool,
+    /// A bar may be in the way.
+    shared: bool,
 }
 
 struct Inner {
@@ -65,7 +67,8 @@ impl Out {
         let file = File::from(stdout.as_fd().try_clone_to_owned()?);
         let writer = BufWriter::with_capacity(BUFFER, file);
         let inner = Mutex::new(Inner { writer, waiting: false, written: None });
-        let out = Arc::new(Out { inner, filled: Condvar::new(), terminal });
+        let out =
+            Arc::new(Out { inner, filled: Condvar::new(), terminal, shared: progress::shares_terminal() });
         let flusher = Arc::clone(&out);
         std::thread::Builder::new().name("flush".into()).spawn(move || {
             if let Err(error) = flusher.keep_flushing() {
@@ -79,16 +82,24 @@ impl Out {
     pub(crate) fn show(&self, record: &Record) -> io::Result<()> {
         let mut inner = self.lock();
         if !record.stdout.is_empty() {
-            inner.writer.write_all(&record.stdout)?;
-            if self.terminal || inner.has_rested() {
-                inner.flush()?;
-            } else if !inner.waiting {
-                inner.waiting = true;
-                self.filled.notify_one();
+            match self.shared {
+                true => progress::apart(|| self.print(&mut inner, &record.stdout))?,
+                false => self.print(&mut inner, &record.stdout)?,
             }
         }
         if !record.stderr.is_empty() {
             say::write_all(&record.stderr);
+        }
+        Ok(())
+    }
+
+    fn print(&self, inner: &mut Inner, stdout: &[u8]) -> io::Result<()> {
+        inner.writer.write_all(stdout)?;
+        if self.terminal || inner.has_rested() {
+            inner.flush()?;
+        } else if !inner.waiting {
+            inner.waiting = true;
+            self.filled.notify_one();
         }
         Ok(())
     }
