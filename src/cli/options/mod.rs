@@ -15,6 +15,7 @@ use regex::bytes::Regex;
 
 use super::help;
 use super::input::{Format, Join, Source, Sources};
+use super::progress::{Progress, Setup, Talk};
 use super::say::{POOL_RUN, program};
 pub(crate) use about::About;
 pub(crate) use halt::{Halt, Many, When, Why};
@@ -25,6 +26,7 @@ const INPUT: &str = "Input";
 const RUNNING: &str = "Running";
 const FAILURE: &str = "Failure";
 const OUTPUT: &str = "Output";
+const DISPLAY: &str = "Display";
 
 /// Run a job over many inputs in a pool of crash-isolated worker processes.
 #[derive(Debug, Parser)]
@@ -146,8 +148,25 @@ pub(super) struct Options {
     pub(super) trace: Option<PathBuf>,
 
     /// Only say what failed: no hints, no summary
-    #[arg(short, long, help_heading = OUTPUT)]
+    #[arg(short, long, overrides_with = "verbose", help_heading = OUTPUT)]
     pub(super) quiet: bool,
+
+    /// Show progress: auto, bar (--bar, --eta), plain, json or none
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto", overrides_with = "bar", hide_possible_values = true,
+        hide_default_value = true, help_heading = DISPLAY)]
+    progress: Progress,
+
+    /// The same as --progress=bar
+    #[arg(long, alias = "eta", overrides_with_all = ["bar", "progress"], hide = true, help_heading = DISPLAY)]
+    bar: bool,
+
+    /// There will be N jobs: for the display, where they cannot be counted
+    #[arg(long, value_name = "N", help_heading = DISPLAY)]
+    pub(super) total: Option<u64>,
+
+    /// Tell at the end of any run how it went
+    #[arg(short, long, overrides_with = "quiet", help_heading = DISPLAY)]
+    verbose: bool,
 
     #[command(flatten)]
     pub(super) about: About,
@@ -224,6 +243,17 @@ impl Options {
     pub(super) fn format(&self) -> Format {
         let end = if self.null { 0 } else { self.delimiter.unwrap_or(b'\n') };
         Format { end, columns: self.colsep.clone() }
+    }
+
+    /// What is to be seen of the run; `typed` if someone types its inputs.
+    pub(super) fn display(&self, typed: bool) -> Setup {
+        let progress = if self.bar { Progress::Bar } else { self.progress };
+        let talk = match (self.quiet, self.verbose) {
+            (true, _) => Talk::Quiet,
+            (false, true) => Talk::Verbose,
+            (false, false) => Talk::Normal,
+        };
+        Setup { progress, talk, typed }
     }
 
     /// Whether an input may have several values.
@@ -342,6 +372,23 @@ mod tests {
         assert!(parse(&["-k", "--unordered", "wc"]).unwrap().0.unordered);
         assert!(!parse(&["--unordered", "-k", "wc"]).unwrap().0.unordered);
         assert!(!parse(&["wc"]).unwrap().0.unordered);
+    }
+
+    #[test]
+    fn the_last_word_on_the_display_counts() {
+        let display = |words: &[&str]| parse(&[words, &["wc"]].concat()).unwrap().0.display(false);
+        for (words, progress, talk) in [
+            (&[][..], Progress::Auto, Talk::Normal),
+            (&["--progress=json", "-v"], Progress::Json, Talk::Verbose),
+            (&["--bar", "-q"], Progress::Bar, Talk::Quiet),
+            (&["--progress", "none", "--eta"], Progress::Bar, Talk::Normal),
+            (&["--eta", "--progress", "none"], Progress::None, Talk::Normal),
+            (&["-v", "-q"], Progress::Auto, Talk::Quiet),
+            (&["-q", "-v"], Progress::Auto, Talk::Verbose),
+        ] {
+            assert_eq!(display(words), Setup { progress, talk, typed: false }, "{words:?}");
+        }
+        assert!(parse(&["--progress=often", "wc"]).is_err() && parse(&["--total=x", "wc"]).is_err());
     }
 
     #[test]
