@@ -46,6 +46,7 @@ pub(super) enum CliError {
     UnusableProgram { path: PathBuf, cause: io::Error },
     CannotStart { path: PathBuf, cause: PoolError },
     Pool(PoolError),
+    Workers(String),
     Job(JobError),
     Input(InputError),
     Output(io::Error),
@@ -58,7 +59,7 @@ pub(super) enum CliError {
 impl CliError {
     fn code(&self) -> u8 {
         match self {
-            CliError::Usage(_) => USAGE,
+            CliError::Usage(_) | CliError::Workers(_) => USAGE,
             CliError::UnknownJob(_) | CliError::NoProgram { .. } => NOT_FOUND,
             CliError::UnusableProgram { .. } | CliError::CannotStart { .. } => CANNOT_START,
             _ => INTERNAL,
@@ -88,6 +89,7 @@ impl std::fmt::Display for CliError {
             }
             CliError::CannotStart { path, cause } => write!(f, "cannot use {}: {cause}", path.display()),
             CliError::Pool(error) => error.fmt(f),
+            CliError::Workers(error) => error.fmt(f),
             CliError::Job(error) => error.fmt(f),
             CliError::Input(error) => error.fmt(f),
             CliError::Output(error) => {

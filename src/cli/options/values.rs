@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::cli::say::reason;
+
 /// Beyond this a typing error is more likely than an intention.
 const MAX_WORKERS: usize = 65_536;
 
@@ -101,15 +103,23 @@ impl Workers {
         }
     }
 
-    /// How many that is on a machine with so many processors: one at least. `None` for a file, which may change.
-    pub(crate) fn count(&self, processors: usize) -> Option<usize> {
+    /// How many that is on a machine with so many processors: one at least.
+    ///
+    /// # Errors
+    /// The file cannot be read, or says something else.
+    pub(crate) fn count(&self, processors: usize) -> Result<usize, String> {
         let count = match self {
             Workers::Count(count) => *count,
             Workers::Beside(more) => processors.saturating_add_signed(*more),
             Workers::Percent(percent) => (processors as f64 * percent / 100.0) as usize,
-            Workers::File(_) => return None,
+            Workers::File(path) => {
+                let bad = |why: &str| format!("cannot read how many workers from {}: {why}", path.display());
+                let text = std::fs::read_to_string(path).map_err(|error| bad(&reason(&error)))?;
+                let number = Workers::parse_number(&text).map_err(|why| bad(&why))?;
+                return number.ok_or_else(|| bad("it is no number such as 8, 50% or -1"))?.count(processors);
+            }
         };
-        Some(count.clamp(1, MAX_WORKERS))
+        Ok(count.clamp(1, MAX_WORKERS))
     }
 }
 
@@ -254,11 +264,11 @@ mod tests {
 
     #[test]
     fn workers_are_counted_in_several_ways() {
-        let count = |text: &str| Workers::parse(text).map(|workers| workers.count(8));
+        let count = |text: &str| Workers::parse(text).and_then(|workers| workers.count(8));
         for (text, expected) in
             [("3", 3), ("50%", 4), ("200%", 16), ("1%", 1), ("+2", 10), ("-2", 6), ("-20", 1), ("12.5%", 1)]
         {
-            assert_eq!(count(text), Ok(Some(expected)), "{text}");
+            assert_eq!(count(text), Ok(expected), "{text}");
         }
         for bad in ["0", "x", "99999999", "", "0%", "-5%", "/no/such", "/", "NaN%"] {
             assert!(count(bad).is_err(), "{bad}");
@@ -266,6 +276,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         assert_eq!(Workers::parse(path), Ok(Workers::File(path.into())));
+        for (text, expected) in
+            [("3\n", Some(3)), (" 50% ", Some(4)), ("", None), ("many", None), ("0", None)]
+        {
+            std::fs::write(path, text).unwrap();
+            assert_eq!(count(path).ok(), expected, "{text}");
+        }
     }
 
     #[test]

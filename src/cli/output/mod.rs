@@ -7,7 +7,7 @@ mod problem;
 mod reorder;
 mod verdict;
 
-pub(crate) use out::Out;
+pub(crate) use out::{Out, Record};
 pub(crate) use printer::Printer;
 pub(crate) use problem::{Problem, SHOWN, show_input};
 pub(crate) use reorder::{IN_MEMORY, Reorder};

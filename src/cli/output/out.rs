@@ -23,21 +23,29 @@ pub(crate) struct Record {
     pub(crate) stdout: Vec<u8>,
     /// What it printed, and why it failed.
     pub(crate) stderr: Vec<u8>,
+    /// What the log says of it, once it was shown.
+    pub(crate) log: Vec<u8>,
 }
 
 impl Record {
     /// As bytes for a buffer.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        [&(self.stdout.len() as u64).to_le_bytes()[..], &self.stdout, &self.stderr].concat()
+        let len = |part: &[u8]| (part.len() as u64).to_le_bytes();
+        let (stdout, stderr) = (len(&self.stdout), len(&self.stderr));
+        [&stdout[..], &stderr, &self.stdout, &self.stderr, &self.log].concat()
     }
 
     /// The contrary of [`Record::to_bytes`].
     pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<Record> {
-        let parts = bytes
-            .split_first_chunk()
-            .and_then(|(len, rest)| rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?));
-        let (stdout, stderr) = parts.ok_or_else(|| io::Error::other("a record in it is damaged"))?;
-        Ok(Record { stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+        let len = |len: &[u8; 8]| usize::try_from(u64::from_le_bytes(*len)).ok();
+        let parts = bytes.split_first_chunk().and_then(|(out, rest)| {
+            let (err, rest) = rest.split_first_chunk()?;
+            let (out, rest) = rest.split_at_checked(len(out)?)?;
+            let (err, log) = rest.split_at_checked(len(err)?)?;
+            Some((out, err, log))
+        });
+        let (stdout, stderr, log) = parts.ok_or_else(|| io::Error::other("a record in it is damaged"))?;
+        Ok(Record { stdout: stdout.to_vec(), stderr: stderr.to_vec(), log: log.to_vec() })
     }
 }
 
@@ -109,20 +117,18 @@ impl Out {
         self.lock().flush()
     }
 
-    /// Writes what is left, and shows nothing more. Does not wait for a reader that stalls.
-    pub(crate) fn close_within(self: &Arc<Out>, limit: Duration) {
+    /// Writes what is left, and shows nothing more. Does not wait for a reader that stalls; returns whether there was none.
+    pub(crate) fn close_within(self: &Arc<Out>, limit: Duration) -> bool {
         let (done, wait) = mpsc::channel();
         let out = Arc::clone(self);
         let close = move || {
             let mut inner = out.lock();
-            let _ = inner.flush();
-            let _ = done.send(());
+            let _ = done.send(inner.flush().is_ok());
             // Whoever wants to show something now waits for the end of the process.
             std::mem::forget(inner);
         };
-        if std::thread::Builder::new().name("close".into()).spawn(close).is_ok() {
-            let _ = wait.recv_timeout(limit);
-        }
+        std::thread::Builder::new().name("close".into()).spawn(close).is_ok()
+            && wait.recv_timeout(limit) == Ok(true)
     }
 
     fn keep_flushing(&self) -> io::Result<()> {
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn a_record_survives_its_bytes() {
         for (stdout, stderr) in [(&b""[..], &b""[..]), (b"out", b""), (b"", b"err"), (b"\x00", b"\xff")] {
-            let record = Record { stdout: stdout.into(), stderr: stderr.into() };
+            let record = Record { stdout: stdout.into(), stderr: stderr.into(), log: b"log".into() };
             assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap(), record);
         }
         assert!(Record::from_bytes(&[9, 0, 0, 0, 0, 0, 0, 0, 1]).is_err());

@@ -4,7 +4,9 @@ use super::out::{Out, Record};
 use super::problem::Problem;
 use super::reorder::Reorder;
 use crate::cli::ending::CliError;
+use crate::cli::event::Ended;
 use crate::cli::input::{Input, Place};
+use crate::cli::joblog::JobLog;
 
 /// Shows records.
 pub(crate) struct Printer<'a> {
@@ -13,9 +15,22 @@ pub(crate) struct Printer<'a> {
     /// `None`: as they come.
     pub(crate) order: Option<Reorder>,
     pub(crate) out: &'a Out,
+    pub(crate) log: Option<&'a JobLog>,
 }
 
 impl Printer<'_> {
+    /// Has a job's line in the log, when its record is shown: at once, if there is nothing that would have to wait.
+    pub(crate) fn log(&self, job: &Ended<'_>, record: &mut Record) -> Result<(), CliError> {
+        let Some(log) = self.log else { return Ok(()) };
+        if let Some(line) = log.line(job)? {
+            match job.stdout.is_empty() {
+                true => log.append(&line)?,
+                false => record.log = line,
+            }
+        }
+        Ok(())
+    }
+
     /// Shows what a job leaves, and what went wrong with it.
     pub(crate) fn show(
         &mut self,
@@ -40,15 +55,24 @@ impl Printer<'_> {
     }
 
     fn show_in_turn(&mut self, number: u64, record: Record) -> Result<(), CliError> {
-        let Some(order) = &mut self.order else { return self.out.show(&record).map_err(CliError::Output) };
+        let (out, log) = (self.out, self.log);
+        let Some(order) = &mut self.order else { return show_and_log(out, log, &record) };
         if !order.pass(number) {
             return order.keep(number, record.to_bytes()).map_err(CliError::Spill);
         }
-        self.out.show(&record).map_err(CliError::Output)?;
+        show_and_log(out, log, &record)?;
         while let Some(bytes) = order.next().map_err(CliError::Spill)? {
             let record = Record::from_bytes(&bytes).map_err(CliError::Spill)?;
-            self.out.show(&record).map_err(CliError::Output)?;
+            show_and_log(out, log, &record)?;
         }
         Ok(())
+    }
+}
+
+fn show_and_log(out: &Out, log: Option<&JobLog>, record: &Record) -> Result<(), CliError> {
+    out.show(record).map_err(CliError::Output)?;
+    match log {
+        Some(log) if !record.log.is_empty() => Ok(log.append(&record.log)?),
+        _ => Ok(()),
     }
 }

@@ -33,7 +33,7 @@ impl Verdict {
     }
 
     fn ok(stdout: Vec<u8>) -> Verdict {
-        let record = Record { stdout, stderr: Vec::new() };
+        let record = Record { stdout, ..Record::default() };
         Verdict { record, ..Verdict::new(Status::Ok, None) }
     }
 

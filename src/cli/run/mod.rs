@@ -18,8 +18,10 @@ use super::call::Arguments;
 use super::ending::CliError;
 use super::event::{Ended, Started, Status, Watcher};
 use super::input::{Input, Inputs, Intake, Next, intake};
-use super::options::{TermSeq, Timeout, When};
-use super::output::{Judge, Printer, Verdict};
+use super::joblog::{Decision, Done};
+use super::options::{Halt, TermSeq, Timeout, When, Workers};
+use super::output::{Judge, Printer, Record, Verdict};
+use super::plan::processors;
 use crate::pool::{Desk, RawResult};
 use crate::{JobError, Pool};
 pub(super) use gate::Gate;
@@ -40,6 +42,8 @@ const POISON: u32 = 3;
 const ENOUGH: usize = 3;
 /// and the median is that of so many of the last ones.
 const SAMPLE: usize = 1000;
+/// How often it is looked up how many workers there are to be.
+const CREW_EVERY: Duration = Duration::from_millis(500);
 
 /// What holds for each job, and for the run.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub(super) struct Terms {
     /// How often more, if its worker died.
     pub(super) crash_retries: u32,
     pub(super) retry_delay: Duration,
-    pub(super) halt: Option<super::options::Halt>,
+    pub(super) halt: Option<Halt>,
     pub(super) gate: Gate,
     /// When the whole run is to end.
     pub(super) deadline: Option<Instant>,
@@ -83,14 +87,19 @@ struct Again {
 
 /// One run.
 pub(super) struct Run<'a> {
+    pub(super) pool: &'a Pool,
     pub(super) desk: Desk<'a>,
     pub(super) arguments: &'a Arguments,
     pub(super) judge: Judge<'a>,
     pub(super) printer: Printer<'a>,
-    pub(super) watchers: Vec<Box<dyn Watcher + 'a>>,
+    pub(super) watchers: Vec<Box<dyn Watcher>>,
+    /// What an earlier run has done already.
+    pub(super) done: Option<&'a Done>,
     pub(super) tally: &'a Tally,
     pub(super) orders: &'a Orders,
     pub(super) terms: Terms,
+    /// Where it stands how many workers there are to be, if that may change.
+    pub(super) crew: Option<&'a Workers>,
     pub(super) workers: usize,
 }
 
@@ -112,8 +121,14 @@ impl Run<'_> {
             took: Vec::new(),
             start: (Instant::now(), SystemTime::now()),
             next_start: None,
+            next_crew: Instant::now() + CREW_EVERY,
         };
-        Driver { run: self, state }.drive()
+        let mut driver = Driver { run: self, state };
+        let outcome = driver.drive();
+        // Also after an error: what is known is written.
+        let closed = driver.run.watchers.iter_mut().map(|watcher| watcher.close()).fold(Ok(()), Result::and);
+        let end = outcome?;
+        closed.map(|()| end)
     }
 }
 
@@ -135,6 +150,8 @@ struct State {
     start: (Instant, SystemTime),
     /// When the gate is to be asked again.
     next_start: Option<Instant>,
+    /// When the number of workers is looked up again.
+    next_crew: Instant,
 }
 
 struct Driver<'a> {
@@ -149,7 +166,7 @@ enum Begin {
 }
 
 impl Driver<'_> {
-    fn drive(mut self) -> Result<End, CliError> {
+    fn drive(&mut self) -> Result<End, CliError> {
         loop {
             let now = Instant::now();
             self.heed(now)?;
@@ -167,9 +184,6 @@ impl Driver<'_> {
             if let Some(result) = self.run.desk.next(self.next_moment(), &due) {
                 self.take(result)?;
             }
-        }
-        for watcher in &mut self.run.watchers {
-            watcher.close()?;
         }
         Ok(match (self.state.late, self.state.count.halted) {
             (true, _) => End::Deadline,
@@ -215,6 +229,7 @@ impl Driver<'_> {
                 self.run.terms.gate.pass(now);
             }
             match self.next_job(now)? {
+                Begin::Job(input, Attempt::FIRST) if self.is_done(&input)? => self.leave_out(&input)?,
                 Begin::Job(input, attempt) => self.begin(input, attempt, now)?,
                 Begin::Later => return Ok(()),
             }
@@ -256,6 +271,18 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether an earlier run has done it.
+    fn is_done(&self, input: &Input) -> Result<bool, CliError> {
+        let Some(done) = self.run.done.filter(|done| done.len() > 0) else { return Ok(false) };
+        let command = self.run.arguments.command(self.run.judge.job, input);
+        Ok(done.decide(input, &command)? == Decision::Skip)
+    }
+
+    fn leave_out(&mut self, input: &Input) -> Result<(), CliError> {
+        self.run.tally.left_out();
+        self.run.printer.skip(input.number)
+    }
+
     fn begin(&mut self, input: Input, attempt: Attempt, now: Instant) -> Result<(), CliError> {
         let args = match self.run.arguments.of(&input) {
             Ok(args) => args,
@@ -278,7 +305,7 @@ impl Driver<'_> {
             && let Some(job) = self.state.table.get(number)
         {
             let at = self.state.start.1 + (now - self.state.start.0);
-            let started = Started { input: &job.input, slot, at, attempt: attempt.number };
+            let started = Started { input: &job.input, slot, pid: None, at, attempt: attempt.number };
             self.run.watchers.iter_mut().for_each(|watcher| watcher.started(&started));
         }
         Ok(())
@@ -314,7 +341,10 @@ impl Driver<'_> {
         let crashes = job.attempt.crashes + u32::from(crashed);
         let attempt = Attempt { crashes, ..job.attempt };
         if self.is_tried_again(verdict.status, attempt) {
-            self.tell(&job.input, attempt, job.lane, job.began, &verdict, true, now)?;
+            let command = self.command(&job.input);
+            let ended = self.ended(&job.input, &command, attempt, job.lane, job.began, &verdict, now);
+            let ended = Ended { again: true, ..ended };
+            self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
             let pause = self.pause(job.input.number, attempt.number);
             let again =
                 Again { attempt: Attempt { number: attempt.number + 1, ..attempt }, input: job.input };
@@ -361,9 +391,13 @@ impl Driver<'_> {
         verdict: Verdict,
         now: Instant,
     ) -> Result<(), CliError> {
-        // The log first: what was shown must not run again.
-        self.tell(input, attempt, lane, began, &verdict, false, now)?;
-        let Verdict { status, record, problem, .. } = verdict;
+        let command = self.command(input);
+        let ended = self.ended(input, &command, attempt, lane, began, &verdict, now);
+        let mut record = Record::default();
+        self.run.printer.log(&ended, &mut record)?;
+        self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
+        let Verdict { status, record: shown, problem, .. } = verdict;
+        let record = Record { log: record.log, ..shown };
         self.run.printer.show(input, record, problem.as_ref())?;
         self.run.tally.ended(status == Status::Ok);
         self.note_time(now - began);
@@ -374,31 +408,32 @@ impl Driver<'_> {
         }
     }
 
+    /// What is run for an input, as one would type it.
+    fn command(&self, input: &Input) -> Vec<u8> {
+        self.run.arguments.command(self.run.judge.job, input)
+    }
+
     #[expect(clippy::too_many_arguments, reason = "they are what an event tells")]
-    fn tell(
-        &mut self,
-        input: &Input,
+    fn ended<'e>(
+        &self,
+        input: &'e Input,
+        command: &'e [u8],
         attempt: Attempt,
         lane: Option<usize>,
         began: Instant,
-        verdict: &Verdict,
-        again: bool,
+        verdict: &'e Verdict,
         now: Instant,
-    ) -> Result<(), CliError> {
-        if self.run.watchers.is_empty() {
-            return Ok(());
-        }
-        let command = self.run.arguments.command(self.run.judge.job, input);
+    ) -> Ended<'e> {
         let (start, clock) = self.state.start;
         let (began, took) = verdict.time.unwrap_or((clock + (began - start), now - began));
-        let ended = Ended {
+        Ended {
             input,
-            command: &command,
+            command,
             status: verdict.status,
             began,
             took,
             attempt: attempt.number,
-            again,
+            again: false,
             slot: lane,
             pid: verdict.pid,
             usage: verdict.usage,
@@ -406,8 +441,7 @@ impl Driver<'_> {
             stdout: &verdict.record.stdout,
             stderr: &verdict.record.stderr,
             error: verdict.problem.as_ref().map(|problem| problem.text()),
-        };
-        self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))
+        }
     }
 
     fn note_time(&mut self, took: Duration) {
@@ -435,6 +469,9 @@ impl Driver<'_> {
             self.steer(Course::End, now)?;
         }
         self.steer(ordered, now)?;
+        if self.run.crew.is_some() && self.state.next_crew <= now {
+            self.look_up_crew(now)?;
+        }
         if let Some(limit) = self.limit() {
             for number in self.state.table.older(limit, now) {
                 self.end_job(number, Status::TimedOut, now)?;
@@ -443,6 +480,18 @@ impl Driver<'_> {
         self.go_on_ending(now)?;
         if self.state.table.begun() > 1 && self.run.terms.gate.is_desperate() {
             self.give_way(now)?;
+        }
+        Ok(())
+    }
+
+    /// Reads again how many workers there are to be. Whoever is just writing that may have written a half: it stays as it is.
+    fn look_up_crew(&mut self, now: Instant) -> Result<(), CliError> {
+        self.state.next_crew = now + CREW_EVERY;
+        let count = self.run.crew.and_then(|crew| crew.count(processors()).ok());
+        if let Some(count) = count.filter(|count| *count != self.run.workers) {
+            self.run.pool.resize(count).map_err(CliError::Pool)?;
+            self.state.table.resize(count, now);
+            self.run.workers = count;
         }
         Ok(())
     }
@@ -556,7 +605,8 @@ impl Driver<'_> {
         let limit = self.limit().and_then(|limit| state.table.oldest()?.checked_add(limit));
         let ending = state.table.ending().map(|(_, ending)| ending.next).min();
         let deadline = self.run.terms.deadline.filter(|_| !state.late);
-        [again, limit, ending, deadline, state.next_start].into_iter().flatten().min()
+        let crew = self.run.crew.map(|_| state.next_crew);
+        [again, limit, ending, deadline, crew, state.next_start].into_iter().flatten().min()
     }
 }
 
@@ -574,9 +624,4 @@ fn ends_all(error: &JobError) -> bool {
             | JobError::NotRegistered { .. }
             | JobError::InvalidCall { .. }
     )
-}
-
-/// What of a pool a run needs: a desk for its job.
-pub(super) fn desk<'p>(pool: &'p Pool, arguments: &Arguments, job: &str) -> Result<Desk<'p>, CliError> {
-    pool.desk(job, arguments.encoding()).map_err(CliError::Job)
 }

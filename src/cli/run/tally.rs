@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     ok: AtomicU64,
     failed: AtomicU64,
     retried: AtomicU64,
+    /// An earlier run has done them.
+    left_out: AtomicU64,
     running: AtomicU64,
     /// There are no more inputs than those taken.
     drained: AtomicBool,
@@ -46,6 +48,11 @@ impl Tally {
         if ok { &self.ok } else { &self.failed }.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// An input need not be run.
+    pub(crate) fn left_out(&self) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So many jobs run.
     pub(crate) fn running(&self, jobs: usize) {
         self.running.store(jobs as u64, Ordering::Relaxed);
@@ -78,20 +85,14 @@ impl Tally {
     /// How many have not been run, as far as is known, and whether there may be more.
     fn left(&self) -> (u64, bool) {
         let known = self.total().unwrap_or_else(|| self.taken.load(Ordering::Relaxed));
-        (known.saturating_sub(self.ok() + self.failed()), self.total().is_none())
+        let over = self.ok() + self.failed() + self.left_out.load(Ordering::Relaxed);
+        (known.saturating_sub(over), self.total().is_none())
     }
 
     /// Whether some input was left out.
     pub(crate) fn has_left_some(&self) -> bool {
         let (left, more) = self.left();
         left > 0 || more
-    }
-
-    /// What to say at the end, if anything went wrong.
-    pub(crate) fn summary(&self) -> Option<String> {
-        let failed = self.failed();
-        let all = failed + self.ok();
-        (failed > 0).then(|| format!("{failed} of {all} jobs failed"))
     }
 
     /// What to say when a run is to end once what runs has ended.

@@ -1,0 +1,230 @@
+//! One run with all that is around it: its pool, signals, what is shown and what is written to files.
+
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+
+use super::ending::{self, CliError, Ending};
+use super::event::Watcher;
+use super::joblog::{self, Done, JobLog};
+use super::options::{Options, Request, Workers};
+use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
+use super::plan::{self, Plan};
+use super::progress::{self, Display, Totals};
+use super::report::Report;
+use super::run::{Course, End, Orders, Run, Tally};
+use super::say::{command_line, say};
+use super::signals::{self, Wish};
+use super::strays::{self, Strays};
+use super::trace::Trace;
+use crate::{Output, Pool};
+
+/// How long results may take to be written after a signal: longer only if their reader stalls.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// What the threads of a run have in common.
+#[derive(Clone)]
+struct Shared {
+    ending: Arc<Ending>,
+    tally: Arc<Tally>,
+    orders: Arc<Orders>,
+    display: Display,
+    out: Arc<Out>,
+    log: Arc<OnceLock<JobLog>>,
+    /// The first signal that was to end the run.
+    interrupted: Arc<OnceLock<Signal>>,
+}
+
+/// Runs a job as the command line says; returns the exit code.
+pub(super) fn run(options: &Options, request: &Request, ending: &Arc<Ending>) -> Result<u8, CliError> {
+    // What can be known to be wrong is said before any process is started.
+    let own = match &options.exe {
+        Some(path) => plan::check_program(path).map(|()| None)?,
+        None => Some(Plan::new(&plan::own_jobs(), request, options)?),
+    };
+    if options.dry_run {
+        let plan = own.map_or_else(|| Plan::new(&plan::all_jobs(options)?, request, options), Ok)?;
+        return dry_run(plan, options);
+    }
+    let (shared, strays) = prepare(options, ending, own.as_ref())?;
+    let most = own.as_ref().and_then(|plan| plan.sources.count()).unwrap_or(usize::MAX);
+    let workers = plan::workers(options, most)?;
+    let output = own.as_ref().map_or(Output::Capture, Plan::printed);
+    let pool = ending.own(plan::build(options, workers, output)?);
+    let plan = own.map_or_else(|| Plan::new(&pool.job_infos(), request, options), Ok)?;
+    if let Some(strays) = strays {
+        strays.watch(plan.stay()).map_err(CliError::Thread)?;
+    }
+    let end = shared.run(pool, plan, workers, options);
+    // Also after an error: what was computed is shown.
+    shared.out.flush().map_err(CliError::Output)?;
+    shared.finish(pool, end?)
+}
+
+/// Takes signals, standard output and orphans over. No thread may have been started before.
+fn prepare(
+    options: &Options,
+    ending: &Arc<Ending>,
+    plan: Option<&Plan>,
+) -> Result<(Shared, Option<Strays>), CliError> {
+    let strays = strays::adopt().map_err(CliError::Thread)?;
+    let signals = signals::block().map_err(CliError::Thread)?;
+    let failing = Arc::clone(ending);
+    let out = Out::new(move |error| failing.fail(&CliError::Output(error))).map_err(CliError::Output)?;
+    let typed = plan.is_some_and(|plan| plan.sources.is_terminal());
+    let shared = Shared {
+        ending: Arc::clone(ending),
+        tally: Arc::default(),
+        orders: Arc::default(),
+        display: Display::open(options.display(typed)),
+        out,
+        log: Arc::default(),
+        interrupted: Arc::default(),
+    };
+    let granting = shared.clone();
+    signals.watch(move |wish| granting.grant(wish)).map_err(CliError::Thread)?;
+    Ok((shared, strays))
+}
+
+impl Shared {
+    /// Does what a signal wants, on the thread that waits for them.
+    fn grant(&self, wish: Wish) {
+        match wish {
+            Wish::End { signal, times: 1 } => {
+                let _ = self.interrupted.set(signal);
+                say(self.tally.draining());
+                self.orders.give(Course::Drain);
+            }
+            Wish::End { times: 2, .. } => {
+                say(self.tally.ending());
+                self.orders.give(Course::End);
+            }
+            Wish::End { signal, .. } => self.kill(signal),
+            Wish::Stop => {
+                self.display.pause();
+                self.orders.stopped(self.ending.pause(signals::stop));
+                self.display.resume();
+            }
+            Wish::Tell => self.display.list_running(),
+            Wish::Toggle => self.display.toggle(),
+        }
+    }
+
+    /// Ends it all, now.
+    fn kill(&self, signal: Signal) -> ! {
+        self.ending.begin();
+        self.ending.terminate();
+        if self.out.close_within(LAST_WORDS)
+            && let Some(log) = self.log.get()
+        {
+            log.flush_within(LAST_WORDS);
+        }
+        progress::close();
+        say(self.tally.interruption("killed"));
+        signals::die_by(*self.interrupted.get().unwrap_or(&signal))
+    }
+
+    fn run(&self, pool: &Pool, plan: Plan, workers: usize, options: &Options) -> Result<End, CliError> {
+        let Plan { job, arguments, sources } = plan;
+        if let Some(count) = sources.count() {
+            self.tally.expect(count);
+        }
+        if let Some(total) = options.total.or(sources.count().map(|count| count as u64)) {
+            self.display.expect(total);
+        }
+        if sources.is_terminal() && !options.quiet {
+            say("inputs are read from the terminal, one a line; Ctrl-D ends them");
+        }
+        let done = self.open_log(&joblog::Run::new(&job, options.exe.as_deref())?, options)?;
+        let inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+        let printer = Printer {
+            job: &job.name,
+            place: inputs.place(),
+            order: (!options.unordered).then(|| Reorder::new(IN_MEMORY)),
+            out: &self.out,
+            log: self.log.get(),
+        };
+        let run = Run {
+            pool,
+            desk: pool.desk(&job.name, arguments.encoding()).map_err(CliError::Job)?,
+            arguments: &arguments,
+            judge: Judge { job: &job, style: arguments.style, json: options.json },
+            printer,
+            watchers: self.watchers(options)?,
+            done: done.as_ref(),
+            tally: &self.tally,
+            orders: &self.orders,
+            terms: plan::terms(options),
+            crew: options.workers.as_ref().filter(|workers| matches!(workers, Workers::File(_))),
+            workers,
+        };
+        run.run(inputs)
+    }
+
+    /// Opens the log, if there is to be one, and reads what is in it.
+    fn open_log(&self, run: &joblog::Run, options: &Options) -> Result<Option<Done>, CliError> {
+        let Some(path) = &options.log.joblog else { return Ok(None) };
+        let (log, done) = JobLog::open(path, run.clone(), options.log.resume())?;
+        let out = Arc::clone(&self.out);
+        let _ = self.log.set(log.after(move || out.flush()));
+        Ok(Some(done))
+    }
+
+    fn watchers(&self, options: &Options) -> Result<Vec<Box<dyn Watcher>>, CliError> {
+        let (command, now) = (command_line(), SystemTime::now());
+        let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(self.display.reporter())];
+        if let Some(path) = &options.trace {
+            watchers.push(Box::new(Trace::create(path, &command, now)?));
+        }
+        if let Some(path) = &options.report {
+            watchers.push(Box::new(Report::create(path, command, now)?));
+        }
+        Ok(watchers)
+    }
+
+    /// What is to be said and done once nothing runs any more; the exit code.
+    fn finish(&self, pool: &Pool, end: End) -> Result<u8, CliError> {
+        if let Some(log) = self.log.get() {
+            log.finish()?;
+        }
+        if let (End::Ordered, Some(signal)) = (end, self.interrupted.get()) {
+            self.ending.begin();
+            self.ending.terminate();
+            progress::close();
+            say(self.tally.interruption("interrupted"));
+            signals::die_by(*signal)
+        }
+        if let Some(error) = self.tally.take_error() {
+            return Err(CliError::Input(error));
+        }
+        let restarts = pool.stats().restarts;
+        pool.close();
+        pool.join().map_err(CliError::Pool)?;
+        let (how, code) = match end {
+            End::Deadline => (Some("the deadline has passed"), ending::DEADLINE),
+            End::Over(Some(code)) => (Some("halted"), code),
+            End::Over(None) | End::Ordered => (None, ending::code_of_failures(self.tally.failed())),
+        };
+        match how.filter(|_| self.tally.has_left_some()) {
+            Some(how) => say(self.tally.interruption(how)),
+            None => self.display.summary(Totals { skipped: 0, restarts }).into_iter().for_each(say),
+        }
+        Ok(code)
+    }
+}
+
+/// Shows what would be run, a line each.
+fn dry_run(plan: Plan, options: &Options) -> Result<u8, CliError> {
+    let Plan { job, arguments, sources } = plan;
+    let mut inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    while let Some(input) = inputs.next().map_err(CliError::Input)? {
+        let mut line = arguments.command(&job, &input);
+        line.push(b'\n');
+        out.write_all(&line).map_err(CliError::Output)?;
+    }
+    out.flush().map_err(CliError::Output)?;
+    Ok(0)
+}
