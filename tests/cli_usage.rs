@@ -98,7 +98,8 @@ fn what_does_not_parse_is_named_with_its_line_and_type() {
     assert_eq!((stdout.as_str(), code), ("5\n4\n", 4));
     let lines: Vec<&str> = stderr.lines().collect();
     assert!(lines[0].starts_with("pool-run: primes failed on abc (line 2): "), "{stderr}");
-    assert!(lines[0].contains("u64") && lines[0].ends_with("the job is primes(n: u64)"), "{stderr}");
+    assert!(lines[0].contains("): argument n: u64 (\"abc\"): not a number that fits u64; "), "{stderr}");
+    assert!(lines[0].ends_with("the job is primes(n: u64)"), "{stderr}");
     assert!(lines[1].starts_with("pool-run: primes failed on \"\" (line 3): "), "{stderr}");
     assert!(lines[2].starts_with("pool-run: primes failed on -3 (line 4): "), "{stderr}");
     assert_eq!(lines[4], "pool-run: 4 of 6 jobs failed");

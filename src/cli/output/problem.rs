@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use nix::sys::signal::Signal;
+use sidestep_worker::wire::{ArgInfo, JobInfo};
 
 use crate::JobError;
 use crate::cli::builtin::Finished;
@@ -67,6 +68,20 @@ impl Problem {
     /// The sentence's end.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// A worker knows an argument by its number only: adds its name and type.
+    pub(crate) fn naming_argument(mut self, job: &JobInfo) -> Problem {
+        let Some((number, rest)) = self.text.strip_prefix("argument ").and_then(|text| text.split_once(' '))
+        else {
+            return self;
+        };
+        let index = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        if let Some(ArgInfo { name, ty }) = index.and_then(|index| job.args.get(index)) {
+            let name = if name.is_empty() { number } else { name };
+            self.text = format!("argument {name}: {ty} {rest}");
+        }
+        self
     }
 
     /// Adds what helps to understand it.
@@ -164,6 +179,25 @@ mod tests {
             ": thumb failed on bad.jpg (line 77): its worker (process 31842) was killed by SIGSEGV (signal 11)"
         ));
         assert_eq!(rest, "    Corrupt JPEG data\n");
+    }
+
+    #[test]
+    fn an_argument_has_its_name_and_type() {
+        let arg = |name: &str, ty: &str| ArgInfo { name: name.into(), ty: ty.into() };
+        let job = JobInfo {
+            name: "f".into(),
+            args: vec![arg("n", "u64"), arg("", "bool")],
+            output: "()".into(),
+            signature: 0,
+            doc: String::new(),
+        };
+        let named = |text: &str| Problem::new(text).naming_argument(&job).text;
+        assert_eq!(named("argument 1 (\"x\"): not a number"), "argument n: u64 (\"x\"): not a number");
+        assert_eq!(named("argument 2 (\"x\"): no bool"), "argument 2: bool (\"x\"): no bool");
+        for other in ["argument 3 (\"x\"): odd", "argument 0 x", "argument x y", "takes 1 argument, 2 given"]
+        {
+            assert_eq!(named(other), other);
+        }
     }
 
     #[test]

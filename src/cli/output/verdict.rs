@@ -93,7 +93,7 @@ impl Judge<'_> {
         let problem = Problem::of_error(error);
         let problem = match (error, self.style) {
             (JobError::Decode { .. }, Style::Text | Style::Json) => {
-                problem.explained(&format!("the job is {}", signature(self.job)))
+                problem.naming_argument(self.job).explained(&format!("the job is {}", signature(self.job)))
             }
             _ => problem,
         };
