@@ -110,7 +110,7 @@ fn bash(line: &str, folder: &Path, code: i32) -> Output {
         .current_dir(folder)
         .env("PATH", path)
         .env("LC_ALL", "C");
-    // Ready for whatever reads it, and empty.
+    // Nothing may wait for what a terminal would give.
     command.stdin(Stdio::null()).output().expect("bash is there")
 }
 
@@ -202,7 +202,7 @@ fn every_recipe_prints_what_the_guide_shows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(cooked >= 8, "only {cooked} of {} recipes were tried", recipes.len());
+    assert!(cooked >= 6, "only {cooked} of {} recipes were tried", recipes.len());
 }
 
 #[test]

@@ -15,7 +15,8 @@
 //! is in its workers' groups.
 //!
 //! The way of an input: `options` says where it comes from, `input` reads it, `call` makes a call of it, `run` has the pool
-//! run that, `output` shows what came of it, `joblog` writes it down.
+//! run that, `output` shows what came of it, `joblog`, `progress`, `report` and `trace` tell of it. `help` tells what the command
+//! can do.
 
 mod builtin;
 mod call;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sidestep_worker::registry::table;
 use sidestep_worker::wire::JobInfo;
@@ -11,7 +11,7 @@ use sidestep_worker::wire::JobInfo;
 use super::call::Arguments;
 use super::ending::CliError;
 use super::input::Sources;
-use super::options::{Options, Request, Workers};
+use super::options::{Options, Request};
 use super::run::{Gate, Terms};
 use super::strays::Stay;
 use super::{builtin, jobs};

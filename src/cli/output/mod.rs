@@ -9,6 +9,6 @@ mod verdict;
 
 pub(crate) use out::{Out, Record};
 pub(crate) use printer::Printer;
-pub(crate) use problem::{Problem, SHOWN, show_input};
+pub(crate) use problem::{SHOWN, show_input};
 pub(crate) use reorder::{IN_MEMORY, Reorder};
 pub(crate) use verdict::{Judge, Verdict};

@@ -39,7 +39,7 @@ pub(crate) fn ended<R>(number: u64, status: Status, millis: u64, tell: impl FnOn
 }
 
 /// A run that has come some way.
-pub(crate) fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let job = |seq, slot, pid, millis, input: &str| Job {
         seq,
         slot,
