@@ -218,7 +218,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
 
 /// Numbers below which there are 1, 2, 3 ... primes: so `primes` gives the number of the job.
 fn inputs(count: usize) -> Vec<String> {
-    let is_prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (2..).filter(is_prime).map(|prime| (prime + 1).to_string()).take(count).collect()
 }
 

@@ -37,7 +37,7 @@ struct Line<'a> {
     send: u64,
     receive: u64,
     error: Option<&'a str>,
-    key: String,
+    key: &'a str,
 }
 
 /// A text where it is UTF-8, else a list of numbers, so that nothing is lost.
@@ -54,11 +54,13 @@ impl Serialize for Shown<'_> {
 
 /// Seconds to the microsecond: as many digits as a float has for a time of today.
 fn seconds(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1e6
+    let micros = time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into());
+    micros as f64 / 1e6
 }
 
 /// The line about a job.
 pub(super) fn line(run: &Run, job: &Ended<'_>) -> io::Result<Vec<u8>> {
+    let key = run.key(job.input, job.command).text();
     let line = Line {
         seq: job.input.number + 1,
         job: run.job(),
@@ -78,7 +80,7 @@ pub(super) fn line(run: &Run, job: &Ended<'_>) -> io::Result<Vec<u8>> {
         send: job.sent,
         receive: job.stdout.len() as u64,
         error: job.error,
-        key: run.key(job.input, job.command).to_string(),
+        key: &key,
     };
     let mut bytes = Vec::with_capacity(384 + job.command.len() + job.input.len());
     serde_json::to_writer(&mut bytes, &line)?;
@@ -126,7 +128,10 @@ mod tests {
             "exitval":3,"signal":0,"start":1795423161.494127,"runtime":0.038499,"attempts":2,"slot":1,"pid":77,
             "user":0.02,"system":0.0015,"max_rss":4096,"send":5,"receive":3,"error":"it ended","key":""#;
         let expected = expected.replace("\n            ", "");
-        assert_eq!(String::from_utf8(line(&run, &job).unwrap()).unwrap(), format!("{expected}{key}\"}}\n"));
+        assert_eq!(
+            String::from_utf8(line(&run, &job).unwrap()).unwrap(),
+            format!("{expected}{}\"}}\n", key.text())
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The log as GNU parallel writes it: nine columns with tabs between them, each number as wide as there.
 
 use std::io::Write;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::done::End;
 use super::read::Entry;
@@ -13,14 +13,18 @@ pub(super) const HEADER: &[u8] =
 
 /// The line about a job.
 pub(super) fn line(job: &Ended<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(64 + job.command.len());
-    let start = job.began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    // Writing to a `Vec` cannot fail.
+    let mut line = Vec::with_capacity(80 + job.command.len());
+    let start = millis(job.began.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let took = millis(job.took);
+    // Writing to a `Vec` cannot fail. Whole numbers, because a tiny job takes no longer than to print a float.
     let _ = write!(
         line,
-        "{}\t:\t{start:.3}\t{:>10.3}\t{}\t{}\t{}\t{}\t",
+        "{}\t:\t{}.{:03}\t{:>6}.{:03}\t{}\t{}\t{}\t{}\t",
         job.input.number + 1,
-        job.took.as_secs_f64(),
+        start / 1000,
+        start % 1000,
+        took / 1000,
+        took % 1000,
         job.sent,
         job.stdout.len(),
         job.status.exit_value(),
@@ -29,6 +33,11 @@ pub(super) fn line(job: &Ended<'_>) -> Vec<u8> {
     line.extend(job.command.iter().map(|byte| column(*byte)));
     line.push(b'\n');
     line
+}
+
+/// Rounded, as a float would be.
+fn millis(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1000).saturating_add((u64::from(time.subsec_micros()) + 500) / 1000)
 }
 
 /// A command has one line here, whatever is in it: NUL stands for a newline, as with GNU parallel. A tab stays, since
@@ -97,6 +106,23 @@ mod tests {
         ] {
             let expected = format!("12\t:\t1795423161.494\t     0.038\t5\t3\t{exit}\t{signal}\techo 'a b'\n");
             assert_eq!(text(b"echo 'a b'", status), expected);
+        }
+    }
+
+    #[test]
+    fn times_are_rounded_and_stand_in_line() {
+        for (micros, shown) in [
+            (0, "     0.000"),
+            (499, "     0.000"),
+            (500, "     0.001"),
+            (59_999_500, "    60.000"),
+            (123_456_789_000, "123456.789"),
+            (12_345_678_901_000, "12345678.901"),
+        ] {
+            let input = input(1, &[]);
+            let job = Ended { took: Duration::from_micros(micros), ..ended(&input, b"x", Status::Ok) };
+            let line = String::from_utf8(line(&job)).unwrap();
+            assert_eq!(line.split('\t').nth(3), Some(shown));
         }
     }
 
