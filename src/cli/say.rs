@@ -43,7 +43,7 @@ pub(super) fn say(message: impl Display) {
 
 /// Writes a text that is already whole, in one piece, so that no other process's lines get between, nor a bar.
 pub(super) fn write_all(text: &[u8]) {
-    let _ = progress::apart(|| io::stderr().write_all(text));
+    let _ = progress::apart(text, || io::stderr().write_all(text));
 }
 
 /// What went wrong, as the shell's own tools say it: without the error's number.

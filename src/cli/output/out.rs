@@ -91,7 +91,7 @@ impl Out {
         let mut inner = self.lock();
         if !record.stdout.is_empty() {
             match self.shared {
-                true => progress::apart(|| self.print(&mut inner, &record.stdout))?,
+                true => progress::apart(&record.stdout, || self.print(&mut inner, &record.stdout))?,
                 false => self.print(&mut inner, &record.stdout)?,
             }
         }

@@ -1,6 +1,6 @@
 //! The bar on a terminal, and the jobs that run below it.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,11 +53,14 @@ impl Bar {
         usize::from(rows / 3).min(MOST_JOBS)
     }
 
-    /// Draws it anew.
-    pub(super) fn draw(&mut self, snapshot: &Snapshot) {
+    /// Draws it anew; on a new line, if something else stands on this one.
+    pub(super) fn draw(&mut self, snapshot: &Snapshot, open_line: bool) {
         // The shell, or whoever else has the terminal now, is not to be drawn over.
         if !has_terminal() {
             return;
+        }
+        if open_line {
+            let _ = io::stderr().write_all(b"\n");
         }
         let columns = usize::from(self.term.size().1);
         let wide = columns >= WIDE && snapshot.total.is_some();

@@ -12,7 +12,7 @@ mod running;
 mod screen;
 mod snapshot;
 mod summary;
-mod units;
+pub(crate) mod units;
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,6 @@ use super::ending::CliError;
 use super::event::{Ended, Started, Watcher};
 use super::say;
 pub(crate) use summary::Totals;
-pub(crate) use units::{human_size, human_time};
 
 /// A run that is over before shows no bar, unless it was asked for.
 const BAR_DELAY: Duration = Duration::from_millis(500);
@@ -93,19 +92,17 @@ impl Run {
 /// The display that all who write have to mind.
 static DISPLAY: OnceLock<Display> = OnceLock::new();
 
-/// Writes to standard error while no bar is in the way. Must not be called by what it calls.
-pub(crate) fn apart<R>(write: impl FnOnce() -> R) -> R {
+/// Writes a text to the terminal while no bar is in the way. Must not be called by what it calls.
+pub(crate) fn apart<R>(text: &[u8], write: impl FnOnce() -> R) -> R {
     match DISPLAY.get() {
-        Some(display) => display.0.apart(write),
+        Some(display) => display.0.apart(text, write),
         None => write(),
     }
 }
 
-/// [`Display::close`], for those who end the process and have no display at hand.
-pub(crate) fn close() {
-    if let Some(display) = DISPLAY.get() {
-        display.close();
-    }
+/// The display of this process's run, for those who end it or take its signals; `None` as long as there is none.
+pub(crate) fn current() -> Option<&'static Display> {
+    DISPLAY.get()
 }
 
 /// Whether what is written to standard output appears where the bar is.
@@ -219,7 +216,8 @@ impl Display {
     pub(crate) fn summary(&self, totals: Totals) -> Vec<String> {
         let Run { setup, began, processor, counts, .. } = &*self.0;
         let (took, sums) = (began.elapsed(), counts.sums());
-        let looked_at = || setup.progress == Progress::Bar || self.0.lock().was_bar();
+        let asked_for = matches!(setup.progress, Progress::Bar | Progress::Plain);
+        let looked_at = || asked_for || self.0.lock().was_bar();
         match setup.talk {
             Talk::Quiet => Vec::new(),
             Talk::Normal if took < LONG && !looked_at() => {

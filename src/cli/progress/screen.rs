@@ -45,6 +45,8 @@ pub(super) struct Screen {
     due: Instant,
     /// When a bar was drawn last.
     drawn: Option<Instant>,
+    /// What was written last did not end its line. The bar begins one of its own, or both would be erased with it.
+    open_line: bool,
     /// There is a thread for it.
     kept: bool,
 }
@@ -52,7 +54,12 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new(shape: Shape, shown: bool, due: Instant) -> Screen {
         let state = if shown { State::Shown } else { State::Hidden };
-        Screen { shape, state, meter: Meter::new(), due, drawn: None, kept: false }
+        Screen { shape, state, meter: Meter::new(), due, drawn: None, open_line: false, kept: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_shown(&self) -> bool {
+        self.state == State::Shown
     }
 
     /// There was something to see on a terminal.
@@ -108,11 +115,12 @@ impl Screen {
     }
 
     /// Lets someone else write to the same terminal.
-    pub(super) fn apart<R>(&mut self, run: &Run, write: impl FnOnce() -> R) -> R {
+    fn apart<R>(&mut self, run: &Run, text: &[u8], write: impl FnOnce() -> R) -> R {
         let Shape::Bar(bar) = &mut self.shape else { return write() };
         let stood = bar.is_drawn();
         bar.erase();
         let written = write();
+        self.open_line = text.last().map_or(self.open_line, |last| *last != b'\n');
         let fresh = self.drawn.is_some_and(|drawn| drawn.elapsed() < BAR_PERIOD / 2);
         // If much is written, the bar comes back when it is due anyway.
         if stood && !fresh && self.state == State::Shown {
@@ -126,7 +134,7 @@ impl Screen {
         let snapshot = |most, at_least| run.snapshot(rate, most, at_least);
         match &mut self.shape {
             Shape::Bar(bar) => {
-                bar.draw(&snapshot(bar.room(), WORTH_SHOWING));
+                bar.draw(&snapshot(bar.room(), WORTH_SHOWING), std::mem::take(&mut self.open_line));
                 if bar.is_drawn() {
                     self.drawn = Some(Instant::now());
                 }
@@ -204,12 +212,12 @@ impl Run {
     }
 
     /// Writes while no bar is in the way.
-    pub(super) fn apart<R>(&self, write: impl FnOnce() -> R) -> R {
+    pub(super) fn apart<R>(&self, text: &[u8], write: impl FnOnce() -> R) -> R {
         // A thread that panics may hold the lock itself.
         if !self.draws.load(Ordering::Relaxed) || std::thread::panicking() {
             return write();
         }
-        self.lock().apart(self, write)
+        self.lock().apart(self, text, write)
     }
 
     /// What is shown now.

@@ -58,9 +58,8 @@ pub(super) fn full(
     let mut lines = vec![line];
     if let Some(Quantiles { p50, p90, p99, max }) = quantiles {
         let [p50, p90, p99, max, processor] = [p50, p90, p99, max, processor].map(human_time);
-        lines.push(format!(
-            "job times: p50 {p50}, p90 {p90}, p99 {p99}, max {max}; processor time {processor}"
-        ));
+        // Short enough for 80 columns.
+        lines.push(format!("times p50 {p50}, p90 {p90}, p99 {p99}, max {max}; processor {processor}"));
     }
     lines
 }
@@ -95,7 +94,7 @@ mod tests {
             [
                 "1000 jobs in 26.1 s: 990 ok, 2 failed, 1 crashed, 4 timed out, 3 ended early, 5 not run; \
                  1 worker restarted",
-                "job times: p50 0.2 s, p90 1.1 s, p99 4.0 s, max 12.3 s; processor time 6m 40s",
+                "times p50 0.2 s, p90 1.1 s, p99 4.0 s, max 12.3 s; processor 6m 40s",
             ]
         );
     }

@@ -110,5 +110,26 @@ fn a_summary_says_as_much_as_is_wanted() {
     assert_eq!(lines(Talk::Normal, bad), ["1 of 1 jobs failed"]);
     let verbose = lines(Talk::Verbose, Status::Ok);
     assert!(verbose.len() == 2 && verbose[0].ends_with(": 1 ok"), "{verbose:?}");
-    assert!(verbose[1].contains(", max 5.0 ms; processor time"), "{verbose:?}");
+    assert!(verbose[1].contains(", max 5.0 ms; processor "), "{verbose:?}");
+}
+
+#[test]
+fn after_a_pause_a_display_is_as_before() {
+    let display = display(Talk::Normal);
+    let shown = || display.0.lock().is_shown();
+    assert!(!shown());
+    display.pause();
+    display.resume();
+    assert!(!shown());
+    display.0.lock().toggle();
+    assert!(shown());
+    display.pause();
+    display.0.lock().toggle();
+    assert!(!shown());
+    display.0.lock().resume();
+    assert!(shown());
+    display.close();
+    display.0.lock().resume();
+    display.0.lock().toggle();
+    assert!(!shown());
 }
