@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::ending::CliError;
 use super::event::{Ended, Status, Watcher};
-use super::say::program;
 
 /// Bytes that are written at once,
 const BUFFER: usize = 64 << 10;
@@ -75,7 +74,7 @@ impl Trace {
         let mut trace =
             Trace { path: path.to_owned(), file, began, buffer: Vec::new(), written: began, named: 0 };
         trace.buffer.extend_from_slice(b"[\n");
-        let name = format!("{} {}", program(), start(command, TEXT));
+        let name = start(command, TEXT);
         trace
             .add_name("process_name", 0, json!({ "name": name }), false)
             .map_err(|cause| trace.error(cause))?;
@@ -162,7 +161,9 @@ fn told(job: &Ended<'_>, input: &str) -> Value {
     if !input.is_empty() {
         add("input", start(input, TEXT).into());
     }
-    add("command", start(&String::from_utf8_lossy(job.command), TEXT).into());
+    if !job.command.is_empty() {
+        add("command", start(&String::from_utf8_lossy(job.command), TEXT).into());
+    }
     if job.status != Status::Ok {
         add("exit", job.status.exit_value().into());
         add("signal", job.status.signal().into());

@@ -171,7 +171,7 @@ impl Timeline {
         if self.kept == self.most {
             self.thin()?;
         }
-        if self.seen % self.step == 0 {
+        if self.seen.is_multiple_of(self.step) {
             self.last.write(&record, &mut self.bytes)?;
             self.kept += 1;
         }

@@ -222,9 +222,9 @@ fn a_million_jobs_are_shown_at_once() {
     let jobs = busy(
         1_000_000,
         16,
-        |number| 300 + noise(number) % 900 + if noise(number) % 997 == 0 { 40_000 } else { 0 },
+        |number| 300 + noise(number) % 900 + if noise(number).is_multiple_of(997) { 40_000 } else { 0 },
         |number, took| {
-            let bad = noise(number) % 20_011 == 0 || (400_000..400_040).contains(&number);
+            let bad = noise(number).is_multiple_of(20_011) || (400_000..400_040).contains(&number);
             let job = if bad { Job::failed(number, took) } else { Job::ok(number, took) };
             Job { input: format!("{number}").into(), ..job }
         },
