@@ -1,7 +1,8 @@
 // The timeline's picture: a lane for each slot, drawn pixel by pixel, and the axis above them.
 
 const GUTTER = 34, AXIS = 34;
-const view = { from: 0, to: span };
+// What is shown: a span, and from which slot on; and how high a lane is.
+const view = { from: 0, to: span, slot: 0, lane: 1 };
 let selected = -1, drag = null, colours, drawn = 0, bad = 0;
 const laneHeight = slots => slots <= 4 ? 36 : slots <= 12 ? 24 : slots <= 32 ? 14 : slots <= 80 ? 8 : slots <= 200 ? 4 : 2;
 
@@ -30,7 +31,7 @@ function palette() {
 }
 
 // A lane in pixels: class and shade of each. It costs what the lane is wide, however many jobs there are.
-function strip(slot, width, out, marks, gaps) {
+function strip(slot, width, out, gaps) {
   const step = (view.to - view.from) / width, from = run.first[slot], to = run.first[slot + 1];
   let before = last(slot, view.from);
   const until = (at, moment) => at < from ? run.busy[from] : run.busy[at] + Math.min(moment - run.began[at], run.took[at]);
@@ -58,7 +59,6 @@ function strip(slot, width, out, marks, gaps) {
           if (one && one < group) group = one;
         }
       }
-      if (marks && starts) marks[x] = 1;
     }
     let shade = Math.round(share * 63);
     if (starts || share > 0) shade = Math.max(shade, 26);
@@ -71,25 +71,30 @@ function strip(slot, width, out, marks, gaps) {
   }
 }
 
-function drawLanes(marks) {
+// Of many lanes only those are drawn that can be seen: a canvas cannot be as high as ten thousand of them.
+function drawLanes() {
   const canvas = $('lanes'), ratio = window.devicePixelRatio || 1;
-  const height = laneHeight(head.slots), slots = Math.max(head.slots, 1);
+  const height = laneHeight(head.slots), slots = Math.max(head.slots, 1), scroll = $('scroll');
   const wide = Math.max(1, Math.round(($('scroll').clientWidth - GUTTER) * ratio));
   const left = Math.round(GUTTER * ratio), lane = Math.max(1, Math.round(height * ratio));
+  view.lane = lane / ratio;
+  $('tall').style.height = `${slots * view.lane}px`;
+  view.slot = Math.min(slots - 1, Math.floor(scroll.scrollTop / view.lane));
+  const seen = Math.min(slots, Math.ceil(scroll.clientHeight / view.lane)), end = Math.min(head.slots, view.slot + seen);
   const between = height >= 8 ? Math.max(1, Math.round(2 * ratio)) : height >= 4 ? 1 : 0;
-  if (canvas.width !== left + wide || canvas.height !== lane * slots) {
+  if (canvas.width !== left + wide || canvas.height !== lane * seen) {
     canvas.width = left + wide;
-    canvas.height = lane * slots;
-    canvas.style.height = `${lane * slots / ratio}px`;
+    canvas.height = lane * seen;
+    canvas.style.height = `${lane * seen / ratio}px`;
   }
   const context = canvas.getContext('2d');
   context.clearRect(0, 0, canvas.width, canvas.height);
-  const image = new ImageData(wide, lane * slots), pixels = new Uint32Array(image.data.buffer);
+  const image = new ImageData(wide, lane * seen), pixels = new Uint32Array(image.data.buffer);
   const out = new Uint16Array(wide), plain = new Uint32Array(wide), striped = [];
   const thick = Math.max(2, Math.round(2 * ratio));
   drawn = bad = 0;
-  for (let slot = 0; slot < head.slots; slot++) {
-    strip(slot, wide, out, marks, height >= 8);
+  for (let slot = view.slot; slot < end; slot++) {
+    strip(slot, wide, out, height >= 8);
     // A failure is never so narrow that nobody sees it. From the right, so that none grows twice.
     for (let x = wide - 1; x >= 0; x--) {
       if (!(out[x] >> 8)) continue;
@@ -103,11 +108,12 @@ function drawLanes(marks) {
       if (group && shade !== 255) striped.push(x);
     }
     bad += striped.length;
-    for (let y = slot * lane; y < (slot + 1) * lane - between; y++) {
+    const top = (slot - view.slot) * lane;
+    for (let y = top; y < top + lane - between; y++) {
       pixels.set(plain, y * wide);
       for (const x of striped) {
         const group = out[x] >> 8;
-        const at = group === 1 ? x + y : group === 2 ? y : x;
+        const at = group === 1 ? x + y : group === 3 ? x : height < 6 ? 0 : y;
         if (Math.floor(at / thick) % 3 === 2) pixels[y * wide + x] = colours.patterns[group];
       }
     }
@@ -118,8 +124,9 @@ function drawLanes(marks) {
   context.textAlign = 'right';
   context.textBaseline = 'middle';
   const labels = [1, 2, 5, 10, 20, 50, 100, 200, 500].find(step => step * height >= 13) ?? 1000;
-  for (let slot = 0; slot < head.slots; slot += slot === 0 && labels > 1 ? labels - 1 : labels) {
-    context.fillText(slot + 1, left - 8 * ratio, slot * lane + Math.max(lane - between, 11 * ratio) / 2);
+  for (let slot = view.slot; slot < end; slot++) {
+    if (slot > 0 && (slot + 1) % labels) continue;
+    context.fillText(slot + 1, left - 8 * ratio, (slot - view.slot) * lane + Math.max(lane - between, 11 * ratio) / 2);
   }
   if (selected >= 0) outline(context, left, wide, lane, between, ratio);
 }
@@ -127,7 +134,7 @@ function drawLanes(marks) {
 const place = (at, wide) => (at - view.from) / (view.to - view.from) * wide;
 
 function outline(context, left, wide, lane, between, ratio) {
-  const slot = run.slot[selected];
+  const slot = run.slot[selected] - view.slot;
   const from = Math.max(0, place(run.began[selected], wide)), to = Math.min(wide, place(run.began[selected] + run.took[selected], wide));
   if (to < 0 || from > wide) return;
   context.strokeStyle = colours.text;
@@ -160,12 +167,18 @@ function moment(at, step) {
   return `${(at / unit).toFixed(Math.min(places, 6))} ${name}`;
 }
 
-function drawAxis(marks) {
+// All that failed, as they began.
+const failures = [];
+for (let at = 0; at < run.length; at++) if (run.kind[at]) failures.push(at);
+failures.sort((a, b) => run.began[a] - run.began[b]);
+
+function drawAxis() {
   const canvas = $('axis'), ratio = window.devicePixelRatio || 1, left = Math.round(GUTTER * ratio);
-  const wide = Math.max(1, Math.round(($('timeline').clientWidth - GUTTER) * ratio));
+  const wide = Math.max(1, Math.round(($('scroll').clientWidth - GUTTER) * ratio));
   canvas.width = left + wide;
   canvas.height = AXIS * ratio;
   canvas.style.height = `${AXIS}px`;
+  canvas.style.width = `${$('scroll').clientWidth}px`;
   const context = canvas.getContext('2d');
   context.font = `${11 * ratio}px system-ui, sans-serif`;
   context.fillStyle = colours.quiet;
@@ -184,14 +197,16 @@ function drawAxis(marks) {
   // Where something failed stands a mark, of which neighbours share one.
   context.fillStyle = colours.failed;
   const mark = Math.round(7 * ratio);
-  for (let x = 0; x < marks.length; x++) {
-    if (!marks[x]) continue;
+  let taken = -mark;
+  for (const at of failures) {
+    const x = Math.round(place(run.began[at], wide));
+    if (x < 0 || x > wide || x < taken + mark) continue;
     context.beginPath();
     context.moveTo(left + x - 4 * ratio, 24 * ratio);
     context.lineTo(left + x + 4 * ratio, 24 * ratio);
     context.lineTo(left + x, 31 * ratio);
     context.fill();
-    x += mark - 1;
+    taken = x;
   }
   if (drag && drag.moved) {
     const [from, to] = [Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)];
@@ -201,10 +216,8 @@ function drawAxis(marks) {
 }
 
 function draw() {
-  const ratio = window.devicePixelRatio || 1;
-  const marks = new Uint8Array(Math.max(1, Math.round(($('scroll').clientWidth - GUTTER) * ratio)));
-  drawLanes(marks);
-  drawAxis(marks);
+  drawLanes();
+  drawAxis();
   $('out').disabled = $('all').disabled = view.to - view.from >= span;
   $('earlier').disabled = view.from <= 0;
   $('later').disabled = view.to >= span;

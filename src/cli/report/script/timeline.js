@@ -17,8 +17,8 @@ function under(event) {
   const box = $('lanes').getBoundingClientRect();
   const wide = box.width - GUTTER, pixel = (view.to - view.from) / wide;
   const at = view.from + Math.min(Math.max(0, event.clientX - box.left - GUTTER), wide) * pixel;
-  const slot = Math.floor((event.clientY - box.top) / (box.height / Math.max(head.slots, 1)));
-  return { at, slot: slot >= 0 && slot < head.slots ? slot : -1, pixel };
+  const slot = view.slot + Math.floor((event.clientY - box.top) / view.lane);
+  return { at, slot: event.clientY >= box.top && slot < head.slots ? slot : -1, pixel };
 }
 
 // The job that is there, or the nearest one within two pixels; of several one that failed.
@@ -57,7 +57,7 @@ function select(at, crowd = 0) {
 function reveal() {
   const length = view.to - view.from, began = run.began[selected], end = began + run.took[selected];
   if (end < view.from + length * .02 || began > view.to - length * .02) show((began + end - length) / 2, (began + end + length) / 2);
-  const height = $('lanes').getBoundingClientRect().height / Math.max(head.slots, 1), top = run.slot[selected] * height, scroll = $('scroll');
+  const height = view.lane, top = run.slot[selected] * height, scroll = $('scroll');
   if (top < scroll.scrollTop || top + height > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top - scroll.clientHeight / 2;
 }
 
@@ -77,14 +77,7 @@ function stepSlot(by) {
     return reveal();
   }
 }
-// All that failed, as they began.
-let failures = null;
 function nextFailure() {
-  if (!failures) {
-    failures = [];
-    for (let i = 0; i < run.length; i++) if (run.kind[i]) failures.push(i);
-    failures.sort((a, b) => run.began[a] - run.began[b]);
-  }
   if (!failures.length) return;
   const at = failures.indexOf(selected);
   select(failures[(at + 1) % failures.length]);
@@ -153,6 +146,7 @@ function listen() {
   const press = { earlier: () => move(-.5), later: () => move(.5), in: () => zoomSelected(.5), out: () => zoomSelected(2), all: () => show(0, span), next: nextFailure };
   for (const [id, does] of Object.entries(press)) $(id).addEventListener('click', does);
   $('next').hidden = run.bad[run.length] === 0;
+  $('scroll').addEventListener('scroll', redraw);
   new ResizeObserver(redraw).observe(area);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { palette(); redraw(); });
 }

@@ -283,6 +283,21 @@ fn many_slots_scroll_within_the_timeline() {
     assert_eq!(told(&mut browser, "jobs"), 20_000.0);
     assert!(browser.number("document.querySelector('#scroll').clientHeight") <= 540.0);
     keep(&mut browser, "slots");
+    // As many as there may be are drawn as far as they are seen, also those at the end.
+    let jobs =
+        (0..60_000).map(|number| Job { slot: Some(number as usize), ..Job::ok(number, 1000 + number) });
+    let (_folder, page) = self::page("many", jobs);
+    browser.show(&page, DESK, "light");
+    assert!(browser.number("document.querySelector('#lanes').height") < 1000.0);
+    browser.value(
+        "scroll = document.querySelector('#scroll'); scroll.scrollTop = 1e9; scroll.scrollIntoView(false)",
+    );
+    browser.settle();
+    let x = browser.number("document.querySelector('#lanes').getBoundingClientRect().left") + 40.0;
+    let y = browser.number("scroll.getBoundingClientRect().bottom") - 1.5;
+    browser.mouse("mouseMoved", x, y);
+    let job = browser.text("document.querySelector('#job').textContent");
+    assert!(job.starts_with("Job 60,000 ok"), "{job}");
 }
 
 #[test]
