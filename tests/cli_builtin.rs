@@ -173,7 +173,19 @@ fn a_failed_program_is_told_with_its_outputs() {
 #[test]
 fn json_of_programs_is_a_line_each() {
     let ran = pool_run(&["-q", "--json", "sh", "echo {}; exit {}", ":::", "0", "4"], "");
-    let expected = "{\"code\":0,\"signal\":null,\"stdout\":\"0\\n\",\"stderr\":\"\"}\n\
-                    {\"code\":4,\"signal\":null,\"stdout\":\"4\\n\",\"stderr\":\"\"}\n";
-    assert_eq!((ran.text(), ran.code), (expected, Some(1)));
+    let lines: Vec<serde_json::Value> =
+        ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (line, (code, stdout)) in lines.iter().zip([(0, "0\n"), (4, "4\n")]) {
+        let expected = serde_json::json!({
+            "code": code, "signal": null, "stdout": stdout, "stderr": "",
+            "began": line["began"], "took": line["took"], "user": line["user"], "system": line["system"],
+            "max_rss": line["max_rss"], "slot": line["slot"], "pid": line["pid"],
+        });
+        assert_eq!(*line, expected);
+        let number = |name: &str| line[name].as_f64().unwrap();
+        assert!(number("began") > 1.7e9 && number("took") > 0.0 && number("took") < 60.0, "{line}");
+        assert!(number("user") + number("system") < number("took") + 1.0, "{line}");
+        assert!(number("max_rss") > 100_000.0 && number("slot") >= 1.0 && number("pid") > 1.0, "{line}");
+    }
+    assert_eq!((lines.len(), ran.code), (2, Some(1)));
 }

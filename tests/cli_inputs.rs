@@ -75,6 +75,40 @@ const CASES: &[Case] = &[
     (&[], "echo {#}", &[":::", "a", "b"], "", "1\n2\n"),
     (&[], "echo pre{}post", &[":::", "a b"], "", "prea bpost\n"),
     (&[], "cat {}", &[":::", "one"], "", "a\nb c\n"),
+    (&[], "echo {%} | tr 2 1", &[":::", "a", "b"], "", "1\n1\n"),
+    // Several inputs for each job.
+    (&["-n2"], "echo", &[":::", "a", "b  c", "d"], "", "a b  c\nd\n"),
+    (&["-N2"], "echo {1}-{2}-{3}", &[":::", "a", "b", "c"], "", "a-b-\nc--\n"),
+    (&["--max-args", "3"], "echo {#} {-1}", &["::::", "two"], "", "1 3\n"),
+    (&["-n2"], "echo {.} {/}", &[], "d/a.x\nb.y\nc.z\n", "d/a b a.x b.y\nc c.z\n"),
+    (&["-n2"], "echo x{}y", &[":::", "a", "b c", "d"], "", "xa b cy\nxdy\n"),
+    (&["-N2"], "echo", &[":::", "a", "b", ":::", "1", "2", "3"], "", "a 1 a 2\na 3 b 1\nb 2 b 3\n"),
+    (&["-N2", "-C", ","], "echo {1}_{2}_{3}_{4}", &[":::", "a,b", "c,d", "e,f"], "", "a_b_c_d\ne_f__\n"),
+    (&["-N0"], "echo hi {#}", &[":::", "a", "b"], "", "hi 1\nhi 2\n"),
+    // Blocks.
+    (&["--pipe"], "cat; echo [{}] {#}", &[], "x\ny", "x\ny[] 1\n"),
+    (&["--pipe"], "cat", &[], "", ""),
+    (&["--pipe", "--block", "4"], "echo {#}; cat", &[], "a\nb\nc\nd\n", "1\na\nb\n2\nc\nd\n"),
+    (&["--pipe", "--block", "3", "--recend", ";"], "cat; echo", &[], "a;b;c;d", "a;\nb;\nc;\nd\n"),
+    (&["--pipe", "--block", "2", "--recend", "\\t"], "cat; echo", &[], "a\tb\tc", "a\t\nb\t\nc\n"),
+    (
+        &["--pipe", "--block", "5", "--recend", "END"],
+        "cat; echo",
+        &[],
+        "aENDbENDcENDd",
+        "aEND\nbEND\ncENDd\n",
+    ),
+    (&["--pipe", "--block", "3", "--recend", ""], "cat; echo", &[], "abcdefgh", "abc\ndef\ngh\n"),
+    (
+        &["--pipe", "--block", "8", "--recstart", ">"],
+        "cat; echo",
+        &[],
+        ">a\nx\n>b\ny\n>c\n",
+        ">a\nx\n\n>b\ny\n\n>c\n\n",
+    ),
+    (&["--pipe", "-N2"], "cat; echo", &[], "1\n2\n3\n4\n5\n", "1\n2\n\n3\n4\n\n5\n\n"),
+    (&["--pipe", "-n2", "--recend", ";"], "cat; echo", &[], "a;b;c;d;e", "a;b;\nc;d;\ne\n"),
+    (&["--pipe", "-a", "two", "-N2"], "wc -l", &[], "", "2\n1\n"),
 ];
 
 #[test]
@@ -105,6 +139,16 @@ fn what_is_not_as_with_gnu_parallel() {
         // `exec` runs no shell, so nothing is quoted, and each value is a word.
         (&["exec", "printf", "%s,", ":::", "a b", ":::", "c"], "", "a b,c,"),
         (&["exec", "printf", "%s,", "<{}>", ":::", "a b", ":::", "c"], "", "<a b c>,"),
+        // Several values for one hole are put there at once, be it `-n` or `-N`.
+        (&["-N2", "exec", "echo", "x{}y", ":::", "a", "b"], "", "xa by\n"),
+        // A record that is longer than a block makes those after it no larger.
+        (&["--pipe", "--block", "2", "sh", "cat; echo"], "a\nlong\nb\nc\n", "a\n\nlong\n\nb\n\nc\n\n"),
+        // A job need not read what it is given.
+        (
+            &["--pipe", "--block", "100000", "--recend", "", "exec", "head", "-c1"],
+            &"x".repeat(200_001),
+            "xxx",
+        ),
         // A plain `{}` can be had.
         (&["exec", "echo", "{{}}", "{}", ":::", "a"], "", "{} a\n"),
     ] {
@@ -119,6 +163,79 @@ fn values_are_arguments_of_typed_jobs() {
     assert_eq!(run(pool_run, &["-d", ",", "primes"], "10,100"), ("4\n25\n".into(), Some(0)));
     // Each line has to have as many columns as the job has arguments.
     assert_eq!(run(pool_run, &["-q", "-C", ",", "primes"], "10\n1,2\n"), ("4\n".into(), Some(1)));
+}
+
+#[test]
+fn several_inputs_and_blocks_are_arguments_of_typed_jobs() {
+    let pool_run = cargo_bin!("pool-run");
+    assert_eq!(run(pool_run, &["-q", "-n2", "primes", ":::", "1"], ""), (String::new(), Some(64)));
+    assert_eq!(run(pool_run, &["-n1", "primes"], "10\n100\n"), ("4\n25\n".into(), Some(0)));
+    // Records are numbers here, with nothing between them.
+    assert_eq!(
+        run(pool_run, &["--pipe", "--recend=", "--block=2", "primes"], "102030"),
+        ("4\n8\n10\n".into(), Some(0))
+    );
+}
+
+/// The blocks that GNU parallel makes, and all of what was to be cut.
+#[test]
+fn blocks_end_where_those_of_gnu_parallel_do() {
+    let pool_run = cargo_bin!("pool-run");
+    let numbers: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    let ours = run(pool_run, &["-w2", "--pipe", "--block", "100k", "exec", "wc"], &numbers);
+    let sizes: Vec<usize> =
+        ours.0.lines().map(|line| line.split_whitespace().last().unwrap().parse().unwrap()).collect();
+    assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (6, numbers.len()));
+    assert!(sizes.iter().all(|size| *size <= 100_000));
+    if let Some(parallel) = parallel() {
+        let theirs = ["--will-cite", "-j2", "-k", "--pipe", "--block", "100k", "wc"];
+        assert_eq!(run(parallel, &theirs, &numbers), ours);
+    }
+}
+
+#[test]
+fn a_random_order_has_all_inputs_and_can_be_had_again() {
+    let pool_run = cargo_bin!("pool-run");
+    let numbers: String = (100..200).map(|n| format!("{n}\n")).collect();
+    let shuffled = |option: &str| run(pool_run, &[option, "-n2", "exec", "echo"], &numbers).0;
+    let one = shuffled("--shuf=7");
+    assert_eq!(one, shuffled("--shuf=7"));
+    assert_ne!(shuffled("--shuf"), shuffled("--shuf"));
+    let mut words: Vec<&str> = one.split_whitespace().collect();
+    words.sort();
+    assert_eq!((one.lines().count(), words.join("\n") + "\n"), (50, numbers));
+}
+
+#[test]
+fn a_block_that_fails_is_named() {
+    let mut command = Command::new(cargo_bin!("pool-run"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("two"), "1\n2\n3\n").unwrap();
+    let output = command
+        .args(["-q", "--pipe", "-n2", "-a", "two", "sh", "grep 2"])
+        .current_dir(folder.path())
+        .output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "pool-run: sh failed on block 2: it ended with exit code 1\n");
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused() {
+    for args in [
+        &["--pipe", "wc", ":::", "a"][..],
+        &["--pipe", "-a", "x", "-a", "y", "exec", "cat"],
+        &["--pipe", "-0", "exec", "cat"],
+        &["--pipe", "--shuf", "exec", "cat"],
+        &["--pipe", "-n0", "exec", "cat"],
+        &["--pipe", "--block", "0", "exec", "cat"],
+        &["--pipe", "--recend", "\\q", "exec", "cat"],
+        &["--block", "1M", "exec", "cat"],
+        &["--recend", ";", "exec", "cat"],
+        &["--shuf=x", "exec", "cat"],
+    ] {
+        assert_eq!(run(cargo_bin!("pool-run"), args, "").1, Some(64), "{args:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::input::InputError;
 use super::joblog::LogError;
 use super::jobs::UnknownJob;
 use super::say::{reason, say};
-use super::{orphans, signals};
+use super::{orphans, progress, signals};
 use crate::{JobError, Pool, PoolError};
 
 /// Jobs failed, as many as this at most; more are [`MANY_FAILED`].
@@ -153,6 +153,9 @@ impl Ending {
             loop {
                 std::thread::park();
             }
+        }
+        if let Some(display) = progress::current() {
+            display.close();
         }
     }
 

@@ -81,8 +81,6 @@ pub(crate) struct Started<'a> {
     /// Its worker's process, if that is known.
     pub(crate) pid: Option<u32>,
     pub(crate) at: SystemTime,
-    /// From 1.
-    pub(crate) attempt: u32,
 }
 
 /// An attempt at a job that has ended.

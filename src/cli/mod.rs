@@ -58,6 +58,9 @@ pub fn main() -> ExitCode {
 pub fn main_with(registry: Registry) -> ExitCode {
     sidestep_worker::init_with(builtin::add_to(registry));
     std::panic::set_hook(Box::new(|info| {
+        if let Some(display) = progress::current() {
+            display.close();
+        }
         say(format_args!("this is a bug, please report it: {info}"));
         orphans::end_all();
         std::process::exit(ending::INTERNAL.into());

@@ -12,7 +12,7 @@ use super::joblog::{self, Done, JobLog};
 use super::options::{Options, Request, Workers};
 use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
 use super::plan::{self, Plan};
-use super::progress::{self, Display, Totals};
+use super::progress::{Display, Totals};
 use super::report::Report;
 use super::run::{Course, End, Orders, Run, Tally};
 use super::say::{command_line, say};
@@ -121,7 +121,7 @@ impl Shared {
         {
             log.flush_within(LAST_WORDS);
         }
-        progress::close();
+        self.display.close();
         say(self.tally.interruption("killed"));
         signals::die_by(*self.interrupted.get().unwrap_or(&signal))
     }
@@ -192,7 +192,7 @@ impl Shared {
         if let (End::Ordered, Some(signal)) = (end, self.interrupted.get()) {
             self.ending.begin();
             self.ending.terminate();
-            progress::close();
+            self.display.close();
             say(self.tally.interruption("interrupted"));
             signals::die_by(*signal)
         }

@@ -3,82 +3,116 @@
 //! The worker runs the program and waits, so that the parent's grouping, order and clean-up hold for programs as they
 //! do for functions. A program's outputs travel as values: they are never mixed with another's.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Stdio, id};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
-use sidestep_worker::Bytes;
+use sidestep_worker::try_context;
 
-use super::{Text, guardian};
+use super::running::Ran;
+use super::{Finished, Program, Text, guardian};
 use crate::cli::say::reason;
 
-/// A program that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finished {
-    /// Its exit code; `None` if a signal killed it.
-    pub(crate) code: Option<i32>,
-    /// The signal that killed it.
-    pub(crate) signal: Option<i32>,
-    /// What it wrote to standard output.
-    pub(crate) stdout: Text,
-    /// What it wrote to standard error.
-    pub(crate) stderr: Text,
+/// Runs a program.
+pub(super) fn exec(program: Program) -> Result<Finished, String> {
+    run(program, None)
 }
 
-/// Runs a program with an empty standard input.
-pub(super) fn exec(argv: Vec<Bytes>) -> Result<Finished, String> {
-    let Some((program, args)) = argv.split_first() else { return Err("there is no program to run".into()) };
-    let mut command = Command::new(OsStr::from_bytes(program));
-    run(command.args(args.iter().map(|arg| OsStr::from_bytes(arg))))
+/// Runs a line of shell.
+pub(super) fn sh(program: Program) -> Result<Finished, String> {
+    run(program, Some(["/bin/sh", "-c"]))
 }
 
-/// Runs a line of shell with an empty standard input.
-pub(super) fn sh(line: Bytes) -> Result<Finished, String> {
-    run(Command::new("/bin/sh").arg("-c").arg(OsStr::from_bytes(&line)))
-}
+fn run(program: Program, through: Option<[&str; 2]>) -> Result<Finished, String> {
+    let slot = try_context().map_or(0, |context| context.slot() as u32) + 1;
+    let own = program.words.iter().map(|word| OsString::from_vec(word.text(slot)));
+    let mut words = through.into_iter().flatten().map(OsString::from).chain(own);
+    let Some(first) = words.next() else { return Err("there is no program to run".into()) };
+    let mut command = Command::new(first);
+    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    // Each twice: the names that GNU parallel gives them are in many a script.
+    let number = program.number.to_string();
+    command.env("POOL_RUN_SEQ", &number).env("PARALLEL_SEQ", &number);
+    let place = slot.to_string();
+    command.env("POOL_RUN_SLOT", &place).env("PARALLEL_JOBSLOT", &place);
 
-fn run(command: &mut Command) -> Result<Finished, String> {
-    let output = guardian::output(command.stdin(Stdio::null()))
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let begin = Instant::now();
+    let stdin = program.stdin.as_deref().unwrap_or_default();
+    let Ran { status, stdout, stderr, user, system, max_rss } = guardian::run(&mut command, stdin)
         .map_err(|error| format!("cannot start {}: {}", command.get_program().display(), reason(&error)))?;
-    Ok(Finished {
-        code: output.status.code(),
-        signal: output.status.signal(),
-        stdout: Text(output.stdout),
-        stderr: Text(output.stderr),
-    })
+    let (code, signal) = (status.code(), status.signal());
+    let (stdout, stderr) = (Text(stdout), Text(stderr));
+    let took = begin.elapsed();
+    Ok(Finished { code, signal, stdout, stderr, began, took, user, system, max_rss, slot, pid: id() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn argv(words: &[&str]) -> Vec<Bytes> {
-        words.iter().map(|word| Bytes::from(word.as_bytes())).collect()
+    fn program(words: &[&str]) -> Program {
+        let words = words.iter().map(|word| word.as_bytes().to_vec().into()).collect();
+        Program { words, number: 7, stdin: None }
     }
 
     #[test]
     fn outputs_and_ends_are_told_apart() {
-        let done = sh(Bytes::from(&b"echo out; echo err >&2; cat; exit 3"[..])).unwrap();
+        let done = sh(program(&["echo out; echo err >&2; cat; exit 3"])).unwrap();
         assert_eq!((done.code, done.signal), (Some(3), None));
         assert_eq!((&done.stdout.0[..], &done.stderr.0[..]), (&b"out\n"[..], &b"err\n"[..]));
-        let killed = sh(Bytes::from(&b"kill -9 $$"[..])).unwrap();
+        let killed = sh(program(&["kill -9 $$"])).unwrap();
         assert_eq!((killed.code, killed.signal), (None, Some(9)));
     }
 
     #[test]
     fn arguments_arrive_as_they_are() {
-        let done = exec(argv(&["printf", "[%s]", "a b", "$HOME", "*", "é"])).unwrap();
+        let done = exec(program(&["printf", "[%s]", "a b", "$HOME", "*", "é"])).unwrap();
         assert_eq!(done.stdout.0, "[a b][$HOME][*][é]".as_bytes());
     }
 
     #[test]
     fn what_cannot_start_says_why() {
         assert_eq!(
-            exec(argv(&["/no/such"])).unwrap_err(),
+            exec(program(&["/no/such"])).unwrap_err(),
             "cannot start /no/such: No such file or directory"
         );
-        assert!(exec(Vec::new()).is_err());
+        assert!(exec(program(&[])).is_err());
+    }
+
+    #[test]
+    fn a_program_reads_what_it_is_given() {
+        let block: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_le_bytes).collect();
+        let given =
+            |line: &str| sh(Program { stdin: Some(block.clone().into()), ..program(&[line]) }).unwrap();
+        // It writes while it reads.
+        let done = given("tee /dev/stderr");
+        assert!(done.stdout.0 == block && done.stderr.0 == block && done.code == Some(0));
+        // It need not read all of it, nor anything.
+        assert_eq!(given("head -c 3").stdout.0, [0, 0, 0]);
+        assert_eq!(given("exec <&-; echo x; exec >&- 2>&-; exit 4").code, Some(4));
+    }
+
+    #[test]
+    fn a_program_knows_its_number_and_place() {
+        let line = "echo $POOL_RUN_SEQ $POOL_RUN_SLOT $PARALLEL_SEQ $PARALLEL_JOBSLOT";
+        assert_eq!(sh(program(&[line])).unwrap().stdout.0, b"7 1 7 1\n");
+    }
+
+    #[test]
+    fn what_a_program_used_is_told() {
+        let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        let done = sh(program(&[busy])).unwrap();
+        assert!(done.user > Duration::from_millis(5) && done.max_rss > 100_000, "{done:?}");
+        assert!(
+            done.took >= (done.user + done.system) / 2 && done.took < Duration::from_secs(60),
+            "{done:?}"
+        );
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(done.began <= now && done.began + done.took + Duration::from_secs(60) > now);
+        assert_eq!((done.slot, done.pid), (1, id()));
     }
 }

@@ -1,7 +1,7 @@
 //! A worker as the guardian of the programs that it runs: what they leave behind stays below it, and ends with it.
 
 use std::io;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -10,6 +10,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use rustix::process::Pid;
 use sidestep_worker::{entry, orphaned};
 
+use super::running::{Ran, finish};
 use crate::cli::orphans;
 
 /// The program that is being run: the one child whose status is waited for. [`NONE`] and [`STARTS`] are no process ids.
@@ -18,22 +19,56 @@ const NONE: i32 = 0;
 /// It may have a process already whose id is not known yet.
 const STARTS: i32 = -1;
 
-/// Runs a program to its end and takes what it writes.
-pub(super) fn output(command: &mut Command) -> io::Result<Output> {
+/// Runs a program to its end: gives it what it reads, and takes what it writes.
+pub(super) fn run(command: &mut Command, input: &[u8]) -> io::Result<Ran> {
+    let _patience = entry::is_serving().then(Patience::begin);
     if !is_guardian() {
-        return command.output();
+        return finish(command.spawn()?, input);
     }
     OWN.store(STARTS, Ordering::Relaxed);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command.spawn();
     let own = child.as_ref().map_or(NONE, |child| child.id() as i32);
     OWN.store(own, Ordering::Relaxed);
-    let output = child.and_then(Child::wait_with_output);
+    let ran = child.and_then(|child| finish(child, input));
     OWN.store(NONE, Ordering::Relaxed);
     // Those that died while it started.
     if orphans::has_dead() {
         orphans::reap_but(None);
     }
-    output
+    ran
+}
+
+/// While a program runs, what asks the whole group to end is for the program, which may have something to do before. The
+/// worker goes on, and does afterwards what the signal would have done.
+struct Patience([(Signal, Option<SigAction>); 3]);
+
+/// The last polite signal that came while a program ran; [`NONE`] if there was none.
+static HEARD: AtomicI32 = AtomicI32::new(NONE);
+
+impl Patience {
+    fn begin() -> Patience {
+        HEARD.store(NONE, Ordering::Relaxed);
+        let action = SigAction::new(SigHandler::Handler(heard), SaFlags::SA_RESTART, SigSet::empty());
+        Patience([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].map(|signal| {
+            // SAFETY: the handler touches nothing but an atomic. The program finds defaults: exec resets what is caught.
+            (signal, unsafe { sigaction(signal, &action) }.ok())
+        }))
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        for (signal, before) in &self.0 {
+            if let Some(before) = before {
+                // SAFETY: it is what was there before.
+                let _ = unsafe { sigaction(*signal, before) };
+            }
+        }
+    }
+}
+
+extern "C" fn heard(signal: i32) {
+    HEARD.store(signal, Ordering::Relaxed);
 }
 
 /// Only a worker adopts: it runs nothing else meanwhile, so it has no other children of its own.

@@ -8,7 +8,9 @@ mod command;
 mod guardian;
 mod locale;
 mod primes;
+mod program;
 mod quote;
+mod running;
 mod sha256;
 mod text;
 mod wc;
@@ -18,7 +20,7 @@ use std::cell::Cell;
 use sidestep_worker::Registry;
 use sidestep_worker::wire::JobInfo;
 
-pub(crate) use command::Finished;
+pub(crate) use program::{Finished, Program, Word};
 pub(crate) use text::Text;
 
 /// Files are read in pieces of this size: enough that system calls cost nothing beside the work.
@@ -70,7 +72,7 @@ const PRIMES: BuiltIn = BuiltIn {
 
 pub(crate) const EXEC: BuiltIn = BuiltIn {
     name: "exec",
-    args: &[("argv", "Vec<Bytes>")],
+    args: &[("program", "Program")],
     output: "Result<Finished, String>",
     doc: "Runs a program for each input, without a shell; {} is the input, else it is the last argument",
     usage: Some("exec CMD [ARG]..."),
@@ -78,7 +80,7 @@ pub(crate) const EXEC: BuiltIn = BuiltIn {
 
 pub(crate) const SH: BuiltIn = BuiltIn {
     name: "sh",
-    args: &[("line", "Bytes")],
+    args: &[("program", "Program")],
     output: "Result<Finished, String>",
     doc: "Runs a line of shell for each input; {} is the input, quoted, else it is appended",
     usage: Some("sh 'LINE'"),

@@ -2,10 +2,12 @@
 //!
 //! What stands in braces means what it means to GNU parallel: `{}` the input, `{.}` without its extension, `{/}` the name
 //! without its folder, `{//}` the folder, `{/.}` the name without both, `{3}` the third of several values, `{3/}` its name,
-//! `{-1}` the last of them, `{#}` the number of the job from 1. `{{}}` is a plain `{}`. Anything else is left as it is.
+//! `{-1}` the last of them, `{#}` the number of the job from 1, `{%}` the
+//! place of its worker from 1. `{{}}` is a plain `{}`. Anything else is left as it is.
 
 use std::borrow::Cow;
 
+use crate::cli::builtin::Word;
 use crate::cli::input::Input;
 
 /// A word, or a line, with holes.
@@ -19,6 +21,8 @@ enum Piece {
     Hole(Option<i32>, Part),
     /// The number of the job.
     Number,
+    /// The worker's place, which only the worker knows.
+    Slot,
 }
 
 /// What of a value, if it is a path.
@@ -70,22 +74,23 @@ impl Template {
     }
 
     /// The words that it makes: one, but for `{}` alone, which makes one of each value.
-    fn push_words(&self, input: &Input, words: &mut Vec<Vec<u8>>) {
+    fn push_words(&self, input: &Input, words: &mut Vec<Word>) {
         match &self.0[..] {
             [Piece::Hole(None, part)] => {
-                words.extend(input.values.iter().map(|value| part.of(value).into_owned()))
+                words.extend(input.values.iter().map(|value| part.of(value).into_owned().into()))
             }
             _ => words.push(self.fill(input, |value| value)),
         }
     }
 
     /// The text with what goes into its holes, each value as `show` has it.
-    fn fill<'a>(&self, input: &'a Input, show: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>) -> Vec<u8> {
-        let mut out = Vec::new();
+    fn fill<'a>(&self, input: &'a Input, show: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>) -> Word {
+        let (mut word, mut out) = (Word::default(), Vec::new());
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Number => out.extend_from_slice((input.number + 1).to_string().as_bytes()),
+                Piece::Slot => word.push(std::mem::take(&mut out)),
                 Piece::Hole(None, part) => {
                     for (at, value) in input.values.iter().enumerate() {
                         if at > 0 {
@@ -102,7 +107,8 @@ impl Template {
                 }
             }
         }
-        out
+        word.push(out);
+        word
     }
 }
 
@@ -111,6 +117,9 @@ fn hole(text: &[u8]) -> Option<(Piece, &[u8])> {
     let inner = text.strip_prefix(b"{")?;
     if let Some(after) = inner.strip_prefix(b"#}") {
         return Some((Piece::Number, after));
+    }
+    if let Some(after) = inner.strip_prefix(b"%}") {
+        return Some((Piece::Slot, after));
     }
     let digits = inner.iter().skip(usize::from(inner.starts_with(b"-"))).take_while(|c| c.is_ascii_digit());
     let len = digits.count();
@@ -171,24 +180,24 @@ fn folder_of(value: &[u8]) -> &[u8] {
 }
 
 /// The words of a command with the input in their holes, or behind them if there are none.
-pub(crate) fn fill_words(words: &[Template], input: &Input) -> Vec<Vec<u8>> {
+pub(crate) fn fill_words(words: &[Template], input: &Input) -> Vec<Word> {
     let mut filled = Vec::with_capacity(words.len() + 1);
     for word in words {
         word.push_words(input, &mut filled);
     }
     if !words.iter().any(Template::has_hole) {
-        filled.extend_from_slice(&input.values);
+        filled.extend(input.values.iter().map(|value| value.clone().into()));
     }
     filled
 }
 
 /// A line of shell with the input, quoted, in its holes, or behind it if there are none.
-pub(crate) fn fill_line(line: &Template, input: &Input) -> Vec<u8> {
+pub(crate) fn fill_line(line: &Template, input: &Input) -> Word {
     let mut filled = line.fill(input, shell_quote);
     if !line.has_hole() {
         for value in &input.values {
-            filled.push(b' ');
-            filled.extend_from_slice(&shell_quote(value.into()));
+            filled.extend(b" ");
+            filled.extend(&shell_quote(value.into()));
         }
     }
     filled
@@ -220,18 +229,19 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     fn input(values: &[&[u8]]) -> Input {
-        Input { number: 6, values: values.iter().map(|value| value.to_vec()).collect() }
+        let values = values.iter().map(|value| value.to_vec()).collect();
+        Input { number: 6, values, ..Input::default() }
     }
 
     fn words(command: &[&str], values: &[&str]) -> Vec<String> {
         let command: Vec<_> = command.iter().map(|word| Template::new(word.as_bytes())).collect();
         let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
         let filled = fill_words(&command, &input(&values));
-        filled.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+        filled.iter().map(|word| String::from_utf8(word.text(3)).unwrap()).collect()
     }
 
     fn line(line: &[u8], value: &[u8]) -> Vec<u8> {
-        fill_line(&Template::new(line), &input(&[value]))
+        fill_line(&Template::new(line), &input(&[value])).text(3)
     }
 
     #[test]
@@ -254,7 +264,20 @@ mod tests {
         assert_eq!(words(&["{2}-{1}", "{-1}", "{3}", "{0}"], &["a", "b"]), ["b-a", "b", "", ""]);
         assert_eq!(words(&["{2.}", "{1/}", "{1//}", "{01/.}"], &["d/e.x", "p.q"]), ["p", "e.x", "d", "e"]);
         let two = fill_line(&Template::new(b"f {} {2}"), &input(&[b"a b", b"c"]));
-        assert_eq!(two, b"f 'a b' c c");
+        assert_eq!(two.text(3), b"f 'a b' c c");
+    }
+
+    #[test]
+    fn the_workers_place_is_left_to_the_worker() {
+        assert_eq!(words(&["gpu{%}", "{%}{#}{%}"], &["a"]), ["gpu3", "373"]);
+        assert_eq!(line(b"run {} --gpu {%}", b"{%}"), b"run '{%}' --gpu 3");
+    }
+
+    #[test]
+    fn without_values_nothing_is_put_anywhere() {
+        assert_eq!(words(&["cat"], &[]), ["cat"]);
+        assert_eq!(words(&["x{}y", "{}", "{1}"], &[]), ["xy", ""]);
+        assert_eq!(fill_line(&Template::new(b"wc -l; echo [{}]"), &input(&[])).text(1), b"wc -l; echo []");
     }
 
     #[test]
@@ -303,7 +326,7 @@ mod tests {
         #[test]
         fn any_text_is_a_template(text: Vec<u8>, values: Vec<Vec<u8>>) {
             let template = Template::new(&text);
-            let _ = fill_line(&template, &Input { number: 0, values });
+            let _ = fill_line(&template, &Input { values, ..Input::default() });
             let plain: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'{').collect();
             prop_assert_eq!(Template::new(&plain).has_hole(), false);
         }

@@ -4,6 +4,8 @@
 //! Sources stand in *groups*. Those of one group go side by side: the first inputs of all, the second ones. Groups go
 //! each with each, the last one fastest. So only the first group is read as it goes; the others are kept in memory.
 
+use super::inputs::{Inputs, Place};
+use super::portion::{Portion, Portions};
 use super::source::{Format, InputError, Reader, Source};
 
 /// How a source goes with the one before it.
@@ -22,55 +24,13 @@ pub(crate) struct Sources {
     pub(crate) others: Vec<(Join, Source)>,
     /// All of them side by side, the shorter ones again from their beginning (`--link`).
     pub(crate) linked: bool,
+    /// What of them one call of the job gets.
+    pub(crate) portion: Portion,
 }
 
 impl From<Source> for Sources {
     fn from(first: Source) -> Sources {
-        Sources { first, others: Vec::new(), linked: false }
-    }
-}
-
-/// What one call of the job is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Input {
-    /// Which one it is, from 0.
-    pub(crate) number: u64,
-    /// None for the one call of a job that takes no input.
-    pub(crate) values: Vec<Vec<u8>>,
-}
-
-impl Input {
-    /// Bytes of all values.
-    pub(crate) fn len(&self) -> usize {
-        self.values.iter().map(Vec::len).sum()
-    }
-
-    /// The values as one text, for people.
-    pub(crate) fn text(&self) -> Vec<u8> {
-        self.values.join(&b' ')
-    }
-}
-
-/// How a failure says which input it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The so manieth of the command line, or of several sources.
-    Argument,
-    /// The so manieth line or item of standard input.
-    Stdin(&'static str),
-    /// The so manieth line of a file.
-    File(String),
-}
-
-impl Place {
-    /// Says which one the input with that number is.
-    pub(crate) fn of(&self, number: u64) -> String {
-        let number = number + 1;
-        match self {
-            Place::Argument => format!("input {number}"),
-            Place::Stdin(unit) => format!("{unit} {number}"),
-            Place::File(file) => format!("{file}:{number}"),
-        }
+        Sources { first, others: Vec::new(), linked: false, portion: Portion::default() }
     }
 }
 
@@ -89,8 +49,15 @@ impl Sources {
         self.first == Source::Once
     }
 
-    /// How many inputs there are, if that is known before they are read.
+    /// How many calls there are to be, if that is known before inputs are read.
     pub(crate) fn count(&self) -> Option<usize> {
+        match self.portion {
+            Portion::Inputs { each, .. } => self.count_inputs().map(|count| count.div_ceil(each.max(1))),
+            Portion::Block(_) => None,
+        }
+    }
+
+    fn count_inputs(&self) -> Option<usize> {
         let mut counts = self.all().map(Source::count);
         if self.linked {
             return counts.try_fold(0, |most, count| Some(count?.max(most)));
@@ -116,9 +83,12 @@ impl Sources {
         self.all().filter(|source| **source == Source::Stdin).count() > 1
     }
 
+    /// How to say which one an input is.
     fn place(&self, format: &Format) -> Place {
+        let in_order = matches!(self.portion, Portion::Inputs { each: 0 | 1, shuffle: None });
         match &self.first {
-            _ if !self.others.is_empty() => Place::Argument,
+            _ if matches!(self.portion, Portion::Block(_)) => Place::Block,
+            _ if !self.others.is_empty() || !in_order => Place::Argument,
             Source::Stdin => Place::Stdin(if format.end == b'\n' { "line" } else { "item" }),
             Source::File(path) => Place::File(path.display().to_string()),
             Source::Given(_) | Source::Once => Place::Argument,
@@ -128,17 +98,13 @@ impl Sources {
     /// Opens all of them.
     pub(crate) fn open(self, format: &Format) -> Result<Inputs, InputError> {
         let place = self.place(format);
-        let mut groups = vec![Group::of(self.first.open(format)?, self.linked)];
-        for (join, source) in self.others {
-            let reader = source.open(format)?;
-            match groups.last_mut() {
-                Some(group) if self.linked || join == Join::Beside => group.members.push(reader.into()),
-                _ => groups.push(Group::of(reader, false)),
+        match self.portion {
+            Portion::Block(cut) => Ok(Inputs::of_blocks(self.first.open_blocks(cut)?, place)),
+            Portion::Inputs { each, shuffle } => {
+                let combined = Combined::open(self.first, self.others, self.linked, format)?;
+                Ok(Inputs::of_values(Portions::new(combined, each, shuffle), place))
             }
         }
-        let mut groups = groups.into_iter();
-        let first = groups.next().unwrap_or_default();
-        Ok(Inputs { first, others: Others::Unread(groups.collect()), current: None, place, taken: 0 })
     }
 }
 
@@ -159,7 +125,8 @@ struct Member {
     again: Option<usize>,
 }
 
-type Values = Vec<Vec<u8>>;
+/// Those of one input.
+pub(super) type Values = Vec<Vec<u8>>;
 
 impl From<Reader> for Member {
     fn from(reader: Reader) -> Member {
@@ -190,8 +157,8 @@ impl Group {
         Group { members: vec![reader.into()], repeats }
     }
 
-    fn is_there(&self) -> bool {
-        self.members.iter().all(|member| member.again.is_some() || member.reader.is_there())
+    fn are_there(&self, many: usize) -> bool {
+        self.members.iter().all(|member| member.again.is_some() || member.reader.are_there(many))
     }
 
     /// The values of the next inputs of all members.
@@ -219,37 +186,42 @@ enum Others {
     Kept(Vec<(Vec<Values>, usize)>),
 }
 
-/// Inputs, in order.
+/// The values of inputs, in order.
 #[derive(Debug)]
-pub(crate) struct Inputs {
+pub(crate) struct Combined {
     first: Group,
     others: Others,
     /// The first group's input that goes with the others'.
     current: Option<Values>,
-    place: Place,
-    taken: u64,
 }
 
-impl Inputs {
-    /// How to say which one an input is.
-    pub(crate) fn place(&self) -> Place {
-        self.place.clone()
+impl Combined {
+    fn open(
+        first: Source,
+        others: Vec<(Join, Source)>,
+        linked: bool,
+        format: &Format,
+    ) -> Result<Combined, InputError> {
+        let mut groups = vec![Group::of(first.open(format)?, linked)];
+        for (join, source) in others {
+            let reader = source.open(format)?;
+            match groups.last_mut() {
+                Some(group) if linked || join == Join::Beside => group.members.push(reader.into()),
+                _ => groups.push(Group::of(reader, false)),
+            }
+        }
+        let mut groups = groups.into_iter();
+        let first = groups.next().unwrap_or_default();
+        Ok(Combined { first, others: Others::Unread(groups.collect()), current: None })
     }
 
-    /// Whether the next input is there, so that nobody waits for it.
-    pub(crate) fn is_there(&self) -> bool {
-        self.current.is_some() || self.first.is_there()
+    /// Whether so many inputs are there, so that nobody waits for them.
+    pub(super) fn are_there(&self, many: usize) -> bool {
+        many == 1 && self.current.is_some() || self.first.are_there(many)
     }
 
-    /// The next input; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Input>, InputError> {
-        let values = self.next_values()?;
-        let number = self.taken;
-        self.taken += u64::from(values.is_some());
-        Ok(values.map(|values| Input { number, values }))
-    }
-
-    fn next_values(&mut self) -> Result<Option<Values>, InputError> {
+    /// The values of the next input; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Values>, InputError> {
         if let Others::Unread(groups) = &mut self.others {
             let groups = std::mem::take(groups);
             let all = |mut group: Group| -> Result<_, InputError> {
@@ -304,7 +276,7 @@ mod tests {
     fn sources(linked: bool, parts: &[(Join, &str)]) -> Sources {
         let mut parts = parts.iter().map(|(join, words)| (*join, given(words)));
         let (_, first) = parts.next().unwrap();
-        Sources { first, others: parts.collect(), linked }
+        Sources { others: parts.collect(), linked, ..first.into() }
     }
 
     /// All inputs, as one text a call; checks that they are as many as was said.
@@ -315,19 +287,6 @@ mod tests {
             .collect();
         assert_eq!(sources.count(), Some(texts.len()));
         texts
-    }
-
-    #[test]
-    fn inputs_are_numbered_and_named() {
-        let mut given = Sources::from(given("a b")).open(&LINES).unwrap();
-        let numbers: Vec<_> =
-            std::iter::from_fn(|| given.next().unwrap()).map(|input| input.number).collect();
-        assert_eq!(numbers, [0, 1]);
-        let mut once = Sources::from(Source::Once).open(&LINES).unwrap();
-        assert_eq!(once.next().unwrap(), Some(Input { number: 0, values: Vec::new() }));
-        assert_eq!(once.next().unwrap(), None);
-        assert_eq!(Place::Stdin("line").of(6), "line 7");
-        assert_eq!(Place::File("list.txt".into()).of(6), "list.txt:7");
     }
 
     #[test]

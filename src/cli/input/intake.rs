@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use super::combine::{Input, Inputs};
+use super::inputs::{Input, Inputs};
 use super::source::InputError;
 use crate::pool::Rouser;
 

@@ -7,8 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use memchr::memchr_iter;
 use regex::bytes::Regex;
 
+use super::blocks::{Blocks, Cut};
 use crate::cli::say::reason;
 
 /// Where the command line says that inputs come from.
@@ -50,6 +52,19 @@ pub(crate) struct InputError {
     cause: io::Error,
 }
 
+impl InputError {
+    pub(super) fn new(what: &str, cause: io::Error) -> InputError {
+        InputError { what: what.to_owned(), cause }
+    }
+}
+
+/// Something that is read, with what it is called in messages.
+#[derive(Debug)]
+pub(crate) struct Named<T> {
+    pub(super) name: String,
+    pub(super) it: T,
+}
+
 impl std::fmt::Display for InputError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cannot read inputs from {}: {}", self.what, reason(&self.cause))
@@ -88,19 +103,29 @@ impl Source {
     /// Opens it.
     pub(crate) fn open(self, format: &Format) -> Result<Reader, InputError> {
         let name = self.name();
-        let file = match self {
-            Source::Given(inputs) => return Ok(Reader::new(name, Kind::Given(inputs.into_iter()), format)),
-            Source::Once => return Ok(Reader::new(name, Kind::Once(true), format)),
-            Source::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-            Source::File(path) => File::open(path),
-        };
-        match file {
-            Ok(file) => {
-                let lines = BufReader::with_capacity(64 * 1024, file);
-                Ok(Reader::new(name, Kind::Lines(lines), format))
+        let kind = match self {
+            Source::Given(inputs) => Kind::Given(inputs.into_iter()),
+            Source::Once => Kind::Once(true),
+            Source::Stdin | Source::File(_) => {
+                Kind::Lines(BufReader::with_capacity(64 * 1024, self.open_file(&name)?))
             }
-            Err(cause) => Err(InputError { what: name, cause }),
-        }
+        };
+        Ok(Reader::new(name, kind, format))
+    }
+
+    /// Opens it to be cut into blocks. Only a stream can be.
+    pub(super) fn open_blocks(self, cut: Cut) -> Result<Named<Blocks<File>>, InputError> {
+        let name = self.name();
+        let file = self.open_file(&name)?;
+        Ok(Named { name, it: Blocks::new(file, cut) })
+    }
+
+    fn open_file(self, name: &str) -> Result<File, InputError> {
+        let file = match self {
+            Source::File(path) => File::open(path),
+            _ => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        };
+        file.map_err(|cause| InputError::new(name, cause))
     }
 }
 
@@ -125,11 +150,13 @@ impl Reader {
         Reader { name, kind, format: format.clone() }
     }
 
-    /// Whether the next input is there, so that nobody waits for it.
-    pub(crate) fn is_there(&self) -> bool {
+    /// Whether the next inputs are there, so many of them, so that nobody waits for them.
+    pub(crate) fn are_there(&self, many: usize) -> bool {
         match &self.kind {
             Kind::Given(_) | Kind::Once(_) => true,
-            Kind::Lines(lines) => lines.buffer().contains(&self.format.end),
+            Kind::Lines(lines) => {
+                memchr_iter(self.format.end, lines.buffer()).nth(many.saturating_sub(1)).is_some()
+            }
         }
     }
 
@@ -138,8 +165,9 @@ impl Reader {
         let input = match &mut self.kind {
             Kind::Given(inputs) => inputs.next().map(OsString::into_vec),
             Kind::Once(more) => return Ok(std::mem::take(more).then(Vec::new)),
-            Kind::Lines(lines) => next_line(lines, self.format.end)
-                .map_err(|cause| InputError { what: self.name.clone(), cause })?,
+            Kind::Lines(lines) => {
+                next_line(lines, self.format.end).map_err(|cause| InputError::new(&self.name, cause))?
+            }
         };
         Ok(input.map(|input| self.format.split(input)))
     }

@@ -129,7 +129,11 @@ mod tests {
     use std::io::Write;
 
     fn input(values: &[&str]) -> Input {
-        Input { number: 0, values: values.iter().map(|value| value.as_bytes().to_vec()).collect() }
+        Input {
+            number: 0,
+            values: values.iter().map(|value| value.as_bytes().to_vec()).collect(),
+            ..Input::default()
+        }
     }
 
     fn job(name: &str) -> JobInfo {

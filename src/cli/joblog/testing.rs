@@ -7,7 +7,7 @@ use crate::cli::input::Input;
 
 /// The input with that number, from 1.
 pub(super) fn input(seq: u64, values: &[&[u8]]) -> Input {
-    Input { number: seq - 1, values: values.iter().map(|value| value.to_vec()).collect() }
+    Input { number: seq - 1, values: values.iter().map(|value| value.to_vec()).collect(), ..Input::default() }
 }
 
 /// A job for it that has ended, of which much is known.

@@ -14,13 +14,16 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use regex::bytes::Regex;
 
 use super::help;
-use super::input::{Format, Join, Source, Sources};
+use super::input::{Cut, Format, Join, Portion, Shuffle, Size, Source, Sources};
 use super::progress::{Progress, Setup, Talk};
 use super::say::{POOL_RUN, program};
 pub(crate) use about::About;
 pub(crate) use halt::{Halt, Many, When, Why};
 use log::Log;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
+
+/// A block is sent to its job in one piece.
+const MAX_BLOCK: usize = 512 << 20;
 
 const INPUT: &str = "Input";
 const RUNNING: &str = "Running";
@@ -57,6 +60,33 @@ pub(super) struct Options {
     /// Split inputs at the regular expression RE, into {1} {2} ...
     #[arg(short = 'C', long, value_name = "RE", value_parser = parse_columns, help_heading = INPUT)]
     colsep: Option<Regex>,
+
+    /// Give N inputs to each job (0: none of them, but as many jobs); with --pipe, N records
+    #[arg(short = 'n', short_alias = 'N', long, value_name = "N", help_heading = INPUT)]
+    max_args: Option<usize>,
+
+    /// Take inputs in random order: the same one each time for the same SEED
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, help_heading = INPUT)]
+    shuf: Option<Option<u64>>,
+
+    /// Give each job a part of standard input, or of FILE, cut at ends of records
+    #[arg(long, conflicts_with_all = ["link", "null", "delimiter", "colsep", "shuf"], help_heading = INPUT)]
+    pipe: bool,
+
+    /// How large such a part is
+    #[arg(long, value_name = "SIZE", value_parser = parse_block, default_value = "1M", requires = "pipe",
+        alias = "block-size", help_heading = INPUT)]
+    block: usize,
+
+    /// What a record ends in
+    #[arg(long, value_name = "S", value_parser = parse_text, default_value = "\\n", requires = "pipe",
+        allow_hyphen_values = true, help_heading = INPUT)]
+    recend: Text,
+
+    /// What a record begins with
+    #[arg(long, value_name = "S", value_parser = parse_text, requires = "pipe", allow_hyphen_values = true,
+        help_heading = INPUT)]
+    recstart: Option<Text>,
 
     /// Inputs and results are JSON, one value a line
     #[arg(long, help_heading = INPUT)]
@@ -175,6 +205,9 @@ pub(super) struct Options {
     words: Vec<OsString>,
 }
 
+/// Bytes that stand behind an option; the name keeps clap from taking it for several values.
+type Text = Vec<u8>;
+
 /// `--halt`; with no rule for `never`.
 type HaltRule = Option<Halt>;
 
@@ -189,6 +222,8 @@ pub(super) struct Request {
     pub(super) args: Vec<OsString>,
     /// Where inputs come from, if the command line says so.
     pub(super) sources: Option<Sources>,
+    /// What of them a job gets.
+    pub(super) portion: Portion,
 }
 
 impl Options {
@@ -231,12 +266,34 @@ impl Options {
             Some((Join::Beside, _)) => {
                 return Err(usage(":::+ and ::::+ go with the source before them: there is none"));
             }
-            Some((_, first)) => Some(Sources { first, others: sources.collect(), linked: self.link }),
+            Some((_, first)) => {
+                Some(Sources { others: sources.collect(), linked: self.link, ..first.into() })
+            }
         };
+        let portion = self.portion();
+        if self.pipe && self.max_args == Some(0) {
+            return Err(usage("with --pipe each job gets one record at least"));
+        }
+        if let (Portion::Block(_), Some(sources)) = (&portion, &sources) {
+            check_blocks(sources)?;
+        }
         if sources.as_ref().is_some_and(Sources::share_stdin) {
             return Err(usage("standard input can be read for one source only"));
         }
-        Ok(Request { job, args, sources })
+        Ok(Request { job, args, sources, portion })
+    }
+
+    /// What of the inputs a job gets.
+    fn portion(&self) -> Portion {
+        if self.pipe {
+            let size = self.max_args.map_or(Size::Bytes(self.block), Size::Records);
+            let begin = self.recstart.clone();
+            // Whoever only says how records begin means that nothing else ends them.
+            let end = if begin.is_some() && self.recend == b"\n" { Vec::new() } else { self.recend.clone() };
+            return Portion::Block(Cut { size, end, begin: begin.unwrap_or_default() });
+        }
+        let shuffle = self.shuf.map(|seed| seed.map_or(Shuffle::Anew, Shuffle::Seed));
+        Portion::Inputs { each: self.max_args.unwrap_or(1), shuffle }
     }
 
     /// How inputs stand where they come from.
@@ -285,6 +342,17 @@ fn from_file(path: PathBuf) -> Source {
     if path.as_os_str() == "-" { Source::Stdin } else { Source::File(path) }
 }
 
+/// Whether it can be cut into blocks: it has to be one stream.
+fn check_blocks(sources: &Sources) -> Result<(), clap::Error> {
+    match (&sources.first, sources.others.is_empty()) {
+        (Source::Stdin | Source::File(_), true) => Ok(()),
+        (_, true) => {
+            Err(usage("--pipe cuts standard input or a file (-a FILE): it takes no inputs after :::"))
+        }
+        (_, false) => Err(usage("--pipe cuts one file only")),
+    }
+}
+
 fn is_separator(word: &OsStr) -> bool {
     [":::", "::::", ":::+", "::::+"].iter().any(|separator| word == *separator)
 }
@@ -297,17 +365,46 @@ pub(super) fn command() -> clap::Command {
 fn parse_delimiter(text: &str) -> Result<u8, String> {
     let byte = match text.as_bytes() {
         [byte] => Some(*byte),
+        _ => escaped(text),
+    };
+    byte.ok_or_else(|| "a delimiter is one byte, or \\n, \\t, \\r, \\0, \\x3b".into())
+}
+
+/// The byte that an escape stands for.
+fn escaped(text: &str) -> Option<u8> {
+    match text.as_bytes() {
         b"\\n" => Some(b'\n'),
         b"\\t" => Some(b'\t'),
         b"\\r" => Some(b'\r'),
         b"\\0" => Some(0),
         b"\\\\" => Some(b'\\'),
-        [b'\\', b'x', hex @ ..] if hex.len() == 2 => {
+        [b'\\', b'x', hex @ ..] if hex.len() == 2 && hex.iter().all(u8::is_ascii_hexdigit) => {
             std::str::from_utf8(hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
         }
         _ => None,
-    };
-    byte.ok_or_else(|| "a delimiter is one byte, or \\n, \\t, \\r, \\0, \\x3b".into())
+    }
+}
+
+/// Any text, with \n, \t, \r, \0, \\ and \x3b in it.
+fn parse_text(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let len = if rest[at..].starts_with("\\x") { 4 } else { 2 };
+        let escape = rest.get(at..at + len).and_then(escaped);
+        bytes.push(escape.ok_or("after a \\ comes n, t, r, 0, x3b or another \\")?);
+        rest = &rest[at + len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
+
+fn parse_block(text: &str) -> Result<usize, String> {
+    match values::size(text).map(usize::try_from)? {
+        Ok(size @ 1..=MAX_BLOCK) => Ok(size),
+        _ => Err("a block has from 1 byte to 512M".into()),
+    }
 }
 
 fn parse_columns(text: &str) -> Result<Regex, String> {

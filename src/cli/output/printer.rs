@@ -43,7 +43,8 @@ impl Printer<'_> {
                 record.stderr.push(b'\n');
             }
             let text = input.text();
-            let about = (!input.values.is_empty()).then(|| (&text[..], self.place.of(input.number)));
+            let shown = (!input.values.is_empty()).then_some(&text[..]);
+            let about = (shown.is_some() || input.sent > 0).then(|| (shown, self.place.of(input.number)));
             record.stderr.extend_from_slice(problem.message(self.job, about).as_bytes());
         }
         self.show_in_turn(input.number, record)

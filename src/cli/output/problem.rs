@@ -91,10 +91,12 @@ impl Problem {
     }
 
     /// The message, with the job and the input that it is about.
-    pub(crate) fn message(&self, job: &str, input: Option<(&[u8], String)>) -> String {
+    /// An input that cannot be shown is its place alone.
+    pub(crate) fn message(&self, job: &str, input: Option<(Option<&[u8]>, String)>) -> String {
         let Problem { text, details } = self;
         let mut message = match input {
-            Some((input, place)) => {
+            Some((None, place)) => format!("{}: {job} failed on {place}: {text}\n", program()),
+            Some((Some(input), place)) => {
                 format!("{}: {job} failed on {} ({place}): {text}\n", program(), show_input(input))
             }
             None => format!("{}: {job} failed: {text}\n", program()),
@@ -173,7 +175,7 @@ mod tests {
             stderr_tail: "Corrupt JPEG data\n".into(),
             attempts: 1,
         };
-        let message = Problem::of_error(&error).message("thumb", Some((b"bad.jpg", "line 77".into())));
+        let message = Problem::of_error(&error).message("thumb", Some((Some(b"bad.jpg"), "line 77".into())));
         let (first, rest) = message.split_once('\n').unwrap();
         assert!(first.ends_with(
             ": thumb failed on bad.jpg (line 77): its worker (process 31842) was killed by SIGSEGV (signal 11)"
@@ -203,7 +205,7 @@ mod tests {
     #[test]
     fn a_programs_end_is_told() {
         let end = |code, signal| {
-            let finished = Finished { code, signal, stdout: Default::default(), stderr: Default::default() };
+            let finished = Finished { code, signal, ..Finished::default() };
             Problem::of_program(&finished).map(|problem| problem.text)
         };
         assert_eq!(end(Some(0), None), None);

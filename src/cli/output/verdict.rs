@@ -150,6 +150,8 @@ impl Judge<'_> {
                 return Verdict::failed(Problem::new(format!("its result is damaged: {error}")));
             }
         };
+        let time = Some((SystemTime::UNIX_EPOCH + finished.began, finished.took));
+        let usage = Usage { user: finished.user, system: finished.system, max_rss: finished.max_rss };
         let mut record = Record::default();
         if self.json {
             match serde_json::to_vec(&finished) {
@@ -167,7 +169,8 @@ impl Judge<'_> {
             (_, Some(signal)) => Status::Killed { signal },
             (code, None) => Status::Failed { code: code.unwrap_or(1) },
         };
-        Verdict { record, ..Verdict::new(status, Problem::of_program(&finished)) }
+        let verdict = Verdict::new(status, Problem::of_program(&finished));
+        Verdict { record, pid: Some(finished.pid), time, usage: Some(usage), ..verdict }
     }
 }
 

@@ -152,9 +152,12 @@ mod tests {
     #[test]
     fn long_inputs_are_cut() {
         let running = Running::default();
-        let input =
-            crate::cli::input::Input { number: 0, values: vec![vec![b'x'; 150], vec![b'y'; 1 << 20]] };
-        running.add(&Started { input: &input, slot: 0, pid: None, at: SystemTime::now(), attempt: 1 });
+        let input = crate::cli::input::Input {
+            number: 0,
+            values: vec![vec![b'x'; 150], vec![b'y'; 1 << 20]],
+            ..Default::default()
+        };
+        running.add(&Started { input: &input, slot: 0, pid: None, at: SystemTime::now() });
         let (jobs, _) = running.oldest(1, Duration::ZERO);
         assert!(jobs[0].input.ends_with("yy…\"") && jobs[0].input.len() < 220, "{}", jobs[0].input);
     }

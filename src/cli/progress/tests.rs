@@ -9,13 +9,13 @@ use crate::cli::event::{Ended, Started, Status, Watcher};
 use crate::cli::input::Input;
 
 fn input(number: u64) -> Input {
-    Input { number, values: vec![b"a.jpg".to_vec()] }
+    Input { number, values: vec![b"a.jpg".to_vec()], ..Input::default() }
 }
 
 /// Passes on that a job begins, some seconds ago.
 pub(crate) fn started<R>(number: u64, slot: usize, age: u64, tell: impl FnOnce(&Started<'_>) -> R) -> R {
     let at = SystemTime::now() - Duration::from_secs(age);
-    tell(&Started { input: &input(number), slot, pid: None, at, attempt: 1 })
+    tell(&Started { input: &input(number), slot, pid: None, at })
 }
 
 /// Passes on that a job has ended, in the first place.

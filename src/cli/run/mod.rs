@@ -283,8 +283,13 @@ impl Driver<'_> {
         self.run.printer.skip(input.number)
     }
 
-    fn begin(&mut self, input: Input, attempt: Attempt, now: Instant) -> Result<(), CliError> {
-        let args = match self.run.arguments.of(&input) {
+    fn begin(&mut self, mut input: Input, attempt: Attempt, now: Instant) -> Result<(), CliError> {
+        // A block is kept only if it may be needed again.
+        let again = self.run.terms.attempts > 1 || self.run.terms.crash_retries > 0;
+        let block = input.block.clone().filter(|_| again);
+        let args = self.run.arguments.of(&mut input);
+        input.block = block;
+        let args = match args {
             Ok(args) => args,
             Err(bad) => {
                 let verdict = Verdict::refused(bad.to_string());
@@ -305,7 +310,7 @@ impl Driver<'_> {
             && let Some(job) = self.state.table.get(number)
         {
             let at = self.state.start.1 + (now - self.state.start.0);
-            let started = Started { input: &job.input, slot, pid: None, at, attempt: attempt.number };
+            let started = Started { input: &job.input, slot, pid: None, at };
             self.run.watchers.iter_mut().for_each(|watcher| watcher.started(&started));
         }
         Ok(())
@@ -437,7 +442,7 @@ impl Driver<'_> {
             slot: lane,
             pid: verdict.pid,
             usage: verdict.usage,
-            sent: 0,
+            sent: input.sent,
             stdout: &verdict.record.stdout,
             stderr: &verdict.record.stderr,
             error: verdict.problem.as_ref().map(|problem| problem.text()),

@@ -55,7 +55,7 @@ impl Job {
 
     /// Tells of it.
     pub(crate) fn tell(&self, mut watcher: impl FnMut(&Ended<'_>)) {
-        let input = Input { number: self.number, values: vec![self.input.clone()] };
+        let input = Input { number: self.number, values: vec![self.input.clone()], ..Input::default() };
         watcher(&Ended {
             input: &input,
             command: &self.command,
