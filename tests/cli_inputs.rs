@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -96,7 +97,7 @@ const CASES: &[Case] = &[
         "cat; echo",
         &[],
         "aENDbENDcENDd",
-        "aEND\nbEND\ncENDd\n",
+        "aEND\nbEND\ncEND\nd\n",
     ),
     (&["--pipe", "--block", "3", "--recend", ""], "cat; echo", &[], "abcdefgh", "abc\ndef\ngh\n"),
     (
@@ -254,4 +255,58 @@ fn many_lines_combined_are_read_as_they_are_wanted() {
     drop(lines);
     assert!(!child.wait().unwrap().success(), "nobody reads on");
     let _ = producer.wait();
+}
+
+/// The most memory that a process has had, in KiB.
+fn memory_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    peak.unwrap().parse().unwrap()
+}
+
+/// The most memory that the command has had when it has dealt with so many lines, in KiB.
+fn peak(lines: u32, options: &[&str]) -> u64 {
+    let mut command = Command::new(cargo_bin!("pool-run"));
+    command.args(["-w2"]).args(options).arg("primes").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writer = std::thread::spawn(move || {
+        for _ in 0..lines / 100 {
+            input.write_all("10\n".repeat(100).as_bytes()).unwrap();
+        }
+        input
+    });
+    let results = BufReader::new(output).lines().take(lines as usize);
+    assert_eq!(results.filter(|line| line.as_ref().is_ok_and(|line| line == "4")).count(), lines as usize);
+    // It waits for more, so it can be looked at.
+    let peak = memory_of(child.id());
+    drop(writer.join().unwrap());
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[test]
+fn many_inputs_take_no_more_memory_than_few() {
+    for options in [&[][..], &["-k"], &["--unordered"]] {
+        let (few, many) = (peak(5_000, options), peak(200_000, options));
+        assert!(many < few + 4_000, "{options:?}: {few} KiB for few lines, {many} KiB for many");
+    }
+}
+
+#[test]
+fn a_long_stream_is_cut_in_little_memory() {
+    let mut command = Command::new(cargo_bin!("pool-run"));
+    command.args(["-w2", "--pipe", "--block", "1M", "--recend", "", "exec", "wc", "-c"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writer = std::thread::spawn(move || {
+        (0..200).for_each(|_| input.write_all(&vec![b'x'; 1 << 20]).unwrap());
+        input
+    });
+    let results = BufReader::new(output).lines().take(200);
+    assert_eq!(results.filter(|line| line.as_ref().is_ok_and(|line| line == "1048576")).count(), 200);
+    let peak = memory_of(child.id());
+    drop(writer.join().unwrap());
+    assert!(child.wait().unwrap().success());
+    assert!(peak < 60_000, "{peak} KiB for blocks of 1 MiB");
 }

@@ -39,18 +39,14 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> io::Result<Ran> {
 }
 
 /// While a program runs, what asks the whole group to end is for the program, which may have something to do before. The
-/// worker goes on, and does afterwards what the signal would have done.
+/// worker goes on, and tells of the program's end as ever.
 struct Patience([(Signal, Option<SigAction>); 3]);
-
-/// The last polite signal that came while a program ran; [`NONE`] if there was none.
-static HEARD: AtomicI32 = AtomicI32::new(NONE);
 
 impl Patience {
     fn begin() -> Patience {
-        HEARD.store(NONE, Ordering::Relaxed);
-        let action = SigAction::new(SigHandler::Handler(heard), SaFlags::SA_RESTART, SigSet::empty());
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
         Patience([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].map(|signal| {
-            // SAFETY: the handler touches nothing but an atomic. The program finds defaults: exec resets what is caught.
+            // SAFETY: a handler that does nothing is safe at any moment. The program finds defaults: exec resets what is caught.
             (signal, unsafe { sigaction(signal, &action) }.ok())
         }))
     }
@@ -67,9 +63,7 @@ impl Drop for Patience {
     }
 }
 
-extern "C" fn heard(signal: i32) {
-    HEARD.store(signal, Ordering::Relaxed);
-}
+extern "C" fn nothing(_: i32) {}
 
 /// Only a worker adopts: it runs nothing else meanwhile, so it has no other children of its own.
 fn is_guardian() -> bool {

@@ -153,7 +153,7 @@ mod tests {
         assert!(bytes(3, "\n", "").is_empty());
         assert_eq!(bytes(4, "\n", "a\nb\nc\nd"), ["a\nb\n", "c\nd"]);
         assert_eq!(bytes(3, ";", "a;b;c;d"), ["a;", "b;", "c;", "d"]);
-        assert_eq!(bytes(5, "END", "aENDbENDcENDd"), ["aEND", "bEND", "cENDd"]);
+        assert_eq!(bytes(5, "END", "aENDbENDcENDd"), ["aEND", "bEND", "cEND", "d"]);
         assert_eq!(bytes(3, "", "abcdefgh"), ["abc", "def", "gh"]);
         assert_eq!(bytes(9, "\n", "a\nb"), ["a\nb"]);
     }
