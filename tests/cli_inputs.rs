@@ -109,7 +109,6 @@ const CASES: &[Case] = &[
     ),
     (&["--pipe", "-N2"], "cat; echo", &[], "1\n2\n3\n4\n5\n", "1\n2\n\n3\n4\n\n5\n\n"),
     (&["--pipe", "-n2", "--recend", ";"], "cat; echo", &[], "a;b;c;d;e", "a;b;\nc;d;\ne\n"),
-    (&["--pipe", "-a", "two", "-N2"], "wc -l", &[], "", "2\n1\n"),
 ];
 
 #[test]
@@ -142,6 +141,8 @@ fn what_is_not_as_with_gnu_parallel() {
         (&["exec", "printf", "%s,", "<{}>", ":::", "a b", ":::", "c"], "", "<a b c>,"),
         // Several values for one hole are put there at once, be it `-n` or `-N`.
         (&["-N2", "exec", "echo", "x{}y", ":::", "a", "b"], "", "xa by\n"),
+        // A file can be cut too, by its name.
+        (&["--pipe", "-a", "two", "-N2", "exec", "wc", "-l"], "", "2\n1\n"),
         // A record that is longer than a block makes those after it no larger.
         (&["--pipe", "--block", "2", "sh", "cat; echo"], "a\nlong\nb\nc\n", "a\n\nlong\n\nb\n\nc\n\n"),
         // A job need not read what it is given.
