@@ -302,8 +302,11 @@ fn a_signal_ends_the_run_without_a_rest_of_the_bar() {
         let terminal = Terminal::start(&mut pool_run(&["--bar", "sh", &line, ":::", "a"]), 80, None);
         terminal.wait_for("s  a");
         terminal.signal(Signal::SIGTERM);
+        terminal.wait_for("draining 1 running job");
+        terminal.signal(Signal::SIGTERM);
         let (screen, ..) = terminal.end();
-        assert!(screen.starts_with("pool-run: ") && !screen.contains("0/1"), "{screen}");
+        assert!(screen.starts_with("pool-run: draining") && !screen.contains("0/1"), "{screen}");
+        assert!(screen.contains("interrupted: 0 ok, 0 failed, 1 not run"), "{screen}");
     });
 }
 

@@ -104,7 +104,7 @@ impl Shared {
             Wish::End { signal, .. } => self.kill(signal),
             Wish::Stop => {
                 self.display.pause();
-                self.orders.stopped(self.ending.pause(signals::stop));
+                self.orders.stand_still(|| self.ending.pause(signals::stop));
                 self.display.resume();
             }
             Wish::Tell => self.display.list_running(),

@@ -187,7 +187,7 @@ pub(super) struct Options {
     progress: Progress,
 
     /// The same as --progress=bar
-    #[arg(long, alias = "eta", overrides_with_all = ["bar", "progress"], hide = true, help_heading = DISPLAY)]
+    #[arg(long, alias = "eta", overrides_with_all = ["bar", "progress"], help_heading = DISPLAY)]
     bar: bool,
 
     /// There will be N jobs: for the display, where they cannot be counted

@@ -168,6 +168,9 @@ enum Begin {
 impl Driver<'_> {
     fn drive(&mut self) -> Result<End, CliError> {
         loop {
+            if let Some(stopped) = self.run.orders.take_stopped() {
+                self.state.table.postpone(stopped);
+            }
             let now = Instant::now();
             self.heed(now)?;
             self.begin_more(now)?;
@@ -465,9 +468,6 @@ impl Driver<'_> {
 
     /// Heeds what others want, and what time it is.
     fn heed(&mut self, now: Instant) -> Result<(), CliError> {
-        if let Some(stopped) = self.run.orders.take_stopped() {
-            self.state.table.postpone(stopped);
-        }
         let ordered = self.run.orders.course();
         if self.run.terms.deadline.is_some_and(|deadline| deadline <= now) && !self.state.late {
             self.state.late = true;

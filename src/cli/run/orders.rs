@@ -34,6 +34,8 @@ pub(crate) struct Orders {
     course: AtomicU8,
     /// How long the command was stopped, in nanoseconds.
     stopped: AtomicU64,
+    /// Held while the command is stopped.
+    still: Mutex<()>,
     rouser: Mutex<Option<Rouser>>,
 }
 
@@ -46,13 +48,17 @@ impl Orders {
         }
     }
 
-    /// The command was stopped for so long, and its jobs with it.
-    pub(crate) fn stopped(&self, time: Duration) {
+    /// Has the run do nothing while `stop` stops the command with its jobs; no time passes for them.
+    pub(crate) fn stand_still(&self, stop: impl FnOnce() -> Duration) {
+        // Whoever goes on first must not see that it is late before it is known why.
+        let _still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = stop();
         self.stopped.fetch_add(time.as_nanos() as u64, Ordering::AcqRel);
     }
 
     /// For how long it was since this was last asked.
     pub(crate) fn take_stopped(&self) -> Option<Duration> {
+        drop(self.still.lock().unwrap_or_else(PoisonError::into_inner));
         let nanos = self.stopped.swap(0, Ordering::AcqRel);
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
