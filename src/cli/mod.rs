@@ -14,9 +14,19 @@
 //! command: they would be taken for what jobs have left. If it has children before, or is process 1, it ends only what
 //! is in its workers' groups.
 //!
-//! The way of an input: `options` says where it comes from, `input` reads it, `call` makes a call of it, `run` has the pool
-//! run that, `output` shows what came of it, `joblog`, `progress`, `report` and `trace` tell of it. `help` tells what the command
-//! can do.
+//! | folder, file | what |
+//! |---|---|
+//! | `command` | from the first word of the command line to the exit code |
+//! | `options`, `help` | what can be said on it, and how that is told |
+//! | `plan`, `jobs`, `list` | what is to be run, and in which pool |
+//! | `session` | one run with all that is around it |
+//! | `input` | where inputs come from |
+//! | `call` | what a job is called with |
+//! | `run` | hands jobs to the pool and takes them back: when, how long, how often |
+//! | `output` | what is shown of a job, and when |
+//! | `event` | what a run's watchers are told: `progress`, `report`, `trace`, and the `joblog` |
+//! | `signals`, `ending`, `orphans`, `strays` | how it ends, and that nothing stays behind |
+//! | `builtin` | the jobs that it brings along |
 
 mod builtin;
 mod call;
