@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
+use sidestep_worker::wire::JobInfo;
 
 use super::ending::{self, CliError, Ending};
 use super::event::Watcher;
@@ -137,7 +138,7 @@ impl Shared {
         if sources.is_terminal() && !options.quiet {
             say("inputs are read from the terminal, one a line; Ctrl-D ends them");
         }
-        let done = self.open_log(&joblog::Run::new(&job, options.exe.as_deref())?, options)?;
+        let done = self.open_log(&job, options)?;
         let inputs = sources.open(&options.format()).map_err(CliError::Input)?;
         let printer = Printer {
             job: &job.name,
@@ -164,9 +165,11 @@ impl Shared {
     }
 
     /// Opens the log, if there is to be one, and reads what is in it.
-    fn open_log(&self, run: &joblog::Run, options: &Options) -> Result<Option<Done>, CliError> {
+    fn open_log(&self, job: &JobInfo, options: &Options) -> Result<Option<Done>, CliError> {
         let Some(path) = &options.log.joblog else { return Ok(None) };
-        let (log, done) = JobLog::open(path, run.clone(), options.log.resume())?;
+        // It reads the whole program, which takes a moment.
+        let run = joblog::Run::new(job, options.exe.as_deref())?;
+        let (log, done) = JobLog::open(path, run, options.log.resume())?;
         let out = Arc::clone(&self.out);
         let _ = self.log.set(log.after(move || out.flush()));
         Ok(Some(done))
