@@ -93,6 +93,8 @@ impl Shared {
     /// Does what a signal wants, on the thread that waits for them.
     fn grant(&self, wish: Wish) {
         match wish {
+            // A pool that starts, a named pipe that nobody writes to: there is nothing that could end in good order.
+            Wish::End { signal, times: ..3 } if !self.orders.are_heeded() => self.kill(signal, "interrupted"),
             Wish::End { signal, times: 1 } => {
                 let _ = self.interrupted.set(signal);
                 say(self.tally.draining());
@@ -102,7 +104,7 @@ impl Shared {
                 say(self.tally.ending());
                 self.orders.give(Course::End);
             }
-            Wish::End { signal, .. } => self.kill(signal),
+            Wish::End { signal, .. } => self.kill(signal, "killed"),
             Wish::Stop => {
                 self.display.pause();
                 self.orders.stand_still(|| self.ending.pause(signals::stop));
@@ -114,7 +116,7 @@ impl Shared {
     }
 
     /// Ends it all, now.
-    fn kill(&self, signal: Signal) -> ! {
+    fn kill(&self, signal: Signal, how: &str) -> ! {
         self.ending.begin();
         self.ending.terminate();
         if self.out.close_within(LAST_WORDS)
@@ -123,7 +125,7 @@ impl Shared {
             log.flush_within(LAST_WORDS);
         }
         self.display.close();
-        say(self.tally.interruption("killed"));
+        say(self.tally.interruption(how));
         signals::die_by(*self.interrupted.get().unwrap_or(&signal))
     }
 

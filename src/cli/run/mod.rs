@@ -107,7 +107,7 @@ impl Run<'_> {
     /// Runs until there is nothing left to do, or it is to end.
     pub(super) fn run(self, inputs: Inputs) -> Result<End, CliError> {
         let (inlet, intake) = intake();
-        self.orders.wake(self.desk.rouser());
+        self.orders.wake(Some(self.desk.rouser()));
         inlet.read(inputs, self.desk.rouser()).map_err(CliError::Thread)?;
         let count = Count::new(self.terms.halt);
         let state = State {
@@ -125,6 +125,7 @@ impl Run<'_> {
         };
         let mut driver = Driver { run: self, state };
         let outcome = driver.drive();
+        driver.run.orders.wake(None);
         // Also after an error: what is known is written.
         let closed = driver.run.watchers.iter_mut().map(|watcher| watcher.close()).fold(Ok(()), Result::and);
         let end = outcome?;

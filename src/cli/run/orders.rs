@@ -1,7 +1,7 @@
 //! What somebody else wants of a run: a signal, a deadline. They say so from their threads; the run heeds it on its own.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::pool::Rouser;
@@ -43,9 +43,14 @@ impl Orders {
     /// Has a run go no further than that.
     pub(crate) fn give(&self, course: Course) {
         self.course.fetch_max(course as u8, Ordering::AcqRel);
-        if let Some(rouser) = &*self.rouser.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(rouser) = &*self.rouser() {
             rouser.rouse();
         }
+    }
+
+    /// Whether there is a run that heeds them: not before it begins, nor once it is over.
+    pub(crate) fn are_heeded(&self) -> bool {
+        self.rouser().is_some()
     }
 
     /// Has the run do nothing while `stop` stops the command with its jobs; no time passes for them.
@@ -67,9 +72,13 @@ impl Orders {
         Course::of(self.course.load(Ordering::Acquire))
     }
 
-    /// Notes who is to be woken by an order.
-    pub(crate) fn wake(&self, rouser: Rouser) {
-        *self.rouser.lock().unwrap_or_else(PoisonError::into_inner) = Some(rouser);
+    /// Notes who is to be woken by an order, from now on or no more.
+    pub(crate) fn wake(&self, rouser: Option<Rouser>) {
+        *self.rouser() = rouser;
+    }
+
+    fn rouser(&self) -> MutexGuard<'_, Option<Rouser>> {
+        self.rouser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

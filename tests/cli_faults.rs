@@ -1,0 +1,93 @@
+//! What can go wrong around a run of `pool-run`, and that it does not hang, lose a job, or say what is not so.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use tempfile::TempDir;
+
+mod common;
+use common::{eventually, limited, step};
+
+/// A folder of a test's own, in which the command runs.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        // Whoever started these tests in the background may ignore it, and the command would too.
+        // SAFETY: the default action runs no code of this process.
+        unsafe { nix::sys::signal::signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn pipe(&self, name: &str) {
+        mkfifo(&self.path(name), Mode::S_IRWXU).unwrap();
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pool-run"));
+        command.args(args).current_dir(self.0.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap())
+    }
+}
+
+/// A command that a failed test does not leave behind.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+    }
+
+    /// Waits for its end; what it has written to both outputs.
+    fn end(mut self) -> (ExitStatus, String, String) {
+        step("waiting until the command ends");
+        let mut texts = [String::new(), String::new()];
+        self.0.stdout.take().unwrap().read_to_string(&mut texts[0]).unwrap();
+        self.0.stderr.take().unwrap().read_to_string(&mut texts[1]).unwrap();
+        let [stdout, stderr] = texts;
+        (self.0.wait().unwrap(), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+/// What threads of a process wait in, where the system tells it.
+fn signals_are_taken(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok())
+        .any(|name| name == "signals\n")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_before_the_run_begins_ends_the_command_at_once() {
+    limited(|| {
+        let place = Place::new();
+        place.pipe("inputs");
+        // It waits until somebody writes to the pipe, which nobody does.
+        let run = place.start(&["-a", "inputs", "sh", "echo {}"]);
+        eventually("signals are taken", || signals_are_taken(run.0.id()));
+        run.signal(Signal::SIGINT);
+        let (status, stdout, stderr) = run.end();
+        assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGINT as i32), ""));
+        assert!(stderr.starts_with("pool-run: interrupted: 0 ok, 0 failed, 0 not run"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    });
+}
