@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use console::{Term, style, truncate_str};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
 use super::plain;
 use super::running::Job;
@@ -39,7 +39,7 @@ impl Bar {
             return None;
         }
         // Whoever draws takes care himself not to do so too often.
-        let target = ProgressDrawTarget::term(term.clone(), 100);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Canvas(term.clone())), 100);
         let multi = MultiProgress::with_draw_target(target);
         let bar = multi.add(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
         let text = Arc::default();
@@ -96,6 +96,55 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.erase();
         self.multi.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
+
+/// The terminal, with its cursor at the beginning of a line whenever something was drawn. A bar fills its lines, and what
+/// is typed behind a full line, as ^C, goes to the next one: the bar would be erased from there, and leave a rest.
+#[derive(Debug)]
+struct Canvas(Term);
+
+impl TermLike for Canvas {
+    fn width(&self) -> u16 {
+        self.0.size().1
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        // In the same write: nothing can be typed before it.
+        self.0.write_str("\r")?;
+        self.0.flush()
     }
 }
 
