@@ -361,10 +361,15 @@ impl Driver<'_> {
             self.run.tally.retried();
             return Ok(());
         }
-        if crashes >= POISON && crashed {
-            verdict.problem = verdict.problem.map(|problem| {
-                problem.explained(&format!("it has killed {crashes} workers, and is not tried again"))
-            });
+        let tried = match attempt.number {
+            _ if crashes >= POISON && crashed => {
+                Some(format!("it has killed {crashes} workers, and is not tried again"))
+            }
+            number @ 2.. => Some(format!("it was tried {number} times")),
+            _ => None,
+        };
+        if let Some(tried) = tried {
+            verdict.problem = verdict.problem.map(|problem| problem.explained(&tried));
         }
         self.end_of(&job.input, attempt, job.lane, job.began, verdict, now)
     }
