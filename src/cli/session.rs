@@ -125,8 +125,14 @@ impl Shared {
             log.flush_within(LAST_WORDS);
         }
         self.display.close();
-        say(self.tally.interruption(how));
+        say(self.interruption(how));
         signals::die_by(*self.interrupted.get().unwrap_or(&signal))
+    }
+
+    /// What to say of a run that has ended before its inputs did.
+    fn interruption(&self, how: &str) -> String {
+        let go_on = if self.log.get().is_some() { "; --resume runs the rest" } else { "" };
+        self.tally.interruption(how) + go_on
     }
 
     fn run(&self, pool: &Pool, plan: Plan, workers: usize, options: &Options) -> Result<End, CliError> {
@@ -198,7 +204,7 @@ impl Shared {
             self.ending.begin();
             self.ending.terminate();
             self.display.close();
-            say(self.tally.interruption("interrupted"));
+            say(self.interruption("interrupted"));
             signals::die_by(*signal)
         }
         if let Some(error) = self.tally.take_error() {
@@ -213,7 +219,7 @@ impl Shared {
             End::Over(None) | End::Ordered => (None, ending::code_of_failures(self.tally.failed())),
         };
         match how.filter(|_| self.tally.has_left_some()) {
-            Some(how) => say(self.tally.interruption(how)),
+            Some(how) => say(self.interruption(how)),
             None => self.display.summary(Totals { skipped: 0, restarts }).into_iter().for_each(say),
         }
         Ok(code)
