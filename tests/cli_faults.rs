@@ -91,3 +91,24 @@ fn a_signal_before_the_run_begins_ends_the_command_at_once() {
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     });
 }
+
+#[test]
+fn a_job_that_is_ended_with_the_run_is_in_the_log_that_can_say_so() {
+    limited(|| {
+        let place = Place::new();
+        place.pipe("gate");
+        let line = "case {} in bad) read word < gate; exit 3;; *) echo > gate; exec sleep 1000;; esac";
+        let args = ["-w2", "--halt", "now,fail=1", "--joblog", "log.jsonl", "--report", "report.html"];
+        let run = place.start(&[&args[..], &["sh", line, ":::", "good", "bad", "late"]].concat());
+        let (status, _, stderr) = run.end();
+        assert_eq!(status.code(), Some(3), "{stderr}");
+        assert!(stderr.ends_with("halted: 0 ok, 1 failed, 2 not run; --resume runs the rest\n"), "{stderr}");
+        let log = fs::read_to_string(place.path("log.jsonl")).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(
+            lines[0].contains(r#""status":"failed""#) && lines[1].contains(r#""status":"ended""#),
+            "{log}"
+        );
+    });
+}

@@ -46,6 +46,11 @@ impl Verdict {
         Verdict::new(Status::Refused, Some(Problem::new(why)))
     }
 
+    /// That of a job that was ended, and had nothing to do with it.
+    pub(crate) fn ended(why: &str) -> Verdict {
+        Verdict::new(Status::Ended, Some(Problem::new(why)))
+    }
+
     /// It was ended for a reason that its outcome does not tell.
     pub(crate) fn because(mut self, status: Status, why: String) -> Verdict {
         if self.status != Status::Ok {

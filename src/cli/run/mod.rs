@@ -338,7 +338,7 @@ impl Driver<'_> {
                 let why = format!("it was ended after {}", seconds(now - job.began));
                 verdict = verdict.because(Status::TimedOut, why);
             }
-            Some(_) if verdict.status != Status::Ok => return self.drop_job(&job),
+            Some(_) if verdict.status != Status::Ok => return self.end_with_run(&job, &verdict, now),
             _ => {}
         }
         self.over(job, verdict, now)
@@ -564,6 +564,17 @@ impl Driver<'_> {
     /// Nothing comes of a job: the run was ended.
     fn drop_job(&mut self, job: &Job) -> Result<(), CliError> {
         self.run.printer.skip(job.input.number)
+    }
+
+    /// The run was ended, and a job with it: that is told, but nothing of it is shown.
+    fn end_with_run(&mut self, job: &Job, verdict: &Verdict, now: Instant) -> Result<(), CliError> {
+        let of_run = Verdict::ended("it was ended with the run");
+        let of_run = Verdict { pid: verdict.pid, time: verdict.time, usage: verdict.usage, ..of_run };
+        let command = self.command(&job.input);
+        let ended = self.ended(&job.input, &command, job.attempt, job.lane, job.began, &of_run, now);
+        self.run.printer.log(&ended, &mut Record::default())?;
+        self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
+        self.drop_job(job)
     }
 
     /// Begins to end a job.
