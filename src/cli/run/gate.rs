@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_millis(250);
 /// and how soon after a job began: only then does its load show.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How often it is looked whether a job has to go. Until then what the last one had is free again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What holds jobs back.
 #[derive(Debug, Default)]
@@ -18,11 +20,13 @@ pub(crate) struct Gate {
     pub(super) load: Option<f64>,
     /// When the last job began.
     last: Option<Instant>,
+    /// When it was last looked whether one has to go.
+    looked: Option<Instant>,
 }
 
 impl Gate {
     pub(crate) fn new(delay: Option<Duration>, memory: Option<u64>, load: Option<f64>) -> Gate {
-        Gate { delay, memory, load, last: None }
+        Gate { delay, memory, load, last: None, looked: None }
     }
 
     /// Whether it can be closed at all.
@@ -48,8 +52,17 @@ impl Gate {
     }
 
     /// Whether there is so little memory that a job has to go: less than half of what is to be free.
-    pub(super) fn is_desperate(&self) -> bool {
-        self.memory.is_some_and(|least| free_memory().is_ok_and(|free| free < least / 2))
+    pub(super) fn is_desperate(&mut self, now: Instant) -> bool {
+        let Some(least) = self.memory.filter(|_| self.next_look().is_none_or(|next| next <= now)) else {
+            return false;
+        };
+        self.looked = Some(now);
+        free_memory().is_ok_and(|free| free < least / 2)
+    }
+
+    /// When to look next whether there is: also while no job begins or ends.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.memory.and(self.looked.or(self.last).map(|last| last + LOOK))
     }
 }
 
@@ -98,7 +111,10 @@ mod tests {
         assert!((0.0..100_000.0).contains(&load().unwrap()));
         assert_eq!(Gate::new(None, Some(1), Some(1e9)).is_open(now), Ok(()));
         assert!(Gate::new(None, Some(u64::MAX), None).is_open(now).is_err());
-        assert!(Gate::new(None, Some(u64::MAX), None).is_desperate());
+        let mut gate = Gate::new(None, Some(u64::MAX), None);
+        assert!(gate.is_desperate(now) && !gate.is_desperate(now), "one after the other has to go");
+        assert_eq!(gate.next_look(), Some(now + LOOK));
+        assert!(gate.is_desperate(now + LOOK));
         assert!(Gate::new(None, None, Some(0.0)).is_open(now).is_err());
         assert!(!Gate::default().is_needed());
     }

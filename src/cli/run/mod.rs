@@ -489,7 +489,7 @@ impl Driver<'_> {
             }
         }
         self.go_on_ending(now)?;
-        if self.state.table.begun() > 1 && self.run.terms.gate.is_desperate() {
+        if self.state.table.begun() > 1 && self.run.terms.gate.is_desperate(now) {
             self.give_way(now)?;
         }
         Ok(())
@@ -612,7 +612,12 @@ impl Driver<'_> {
         let Some(number) = self.state.table.youngest() else { return Ok(()) };
         let Some(job) = self.state.table.get(number) else { return Ok(()) };
         self.run.desk.withdraw(job.ticket, true);
-        if let Some(Job { input, attempt, .. }) = self.state.table.remove(number, now) {
+        if let Some(Job { input, attempt, lane, began, .. }) = self.state.table.remove(number, now) {
+            let verdict = Verdict::ended("it had to give way: there was too little memory");
+            let command = self.command(&input);
+            let ended = self.ended(&input, &command, attempt, lane, began, &verdict, now);
+            let ended = Ended { again: true, ..ended };
+            self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
             self.state.bytes -= input.len();
             let number = input.number;
             self.state.again.insert((now + Duration::from_secs(1), number), Again { input, attempt });
@@ -628,7 +633,8 @@ impl Driver<'_> {
         let ending = state.table.ending().map(|(_, ending)| ending.next).min();
         let deadline = self.run.terms.deadline.filter(|_| !state.late);
         let crew = self.run.crew.map(|_| state.next_crew);
-        [again, limit, ending, deadline, crew, state.next_start].into_iter().flatten().min()
+        let memory = self.run.terms.gate.next_look().filter(|_| state.table.begun() > 1);
+        [again, limit, ending, deadline, crew, memory, state.next_start].into_iter().flatten().min()
     }
 }
 
