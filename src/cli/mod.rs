@@ -44,6 +44,7 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod results;
 mod run;
 mod say;
 mod session;

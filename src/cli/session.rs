@@ -15,6 +15,7 @@ use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
 use super::plan::{self, Plan};
 use super::progress::{Display, Totals};
 use super::report::Report;
+use super::results::Results;
 use super::run::{Course, End, Orders, Run, Tally};
 use super::say::{command_line, say};
 use super::signals::{self, Wish};
@@ -148,9 +149,11 @@ impl Shared {
         }
         let done = self.open_log(&job, options)?;
         let inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+        let tag = options.shown.tag();
         let printer = Printer {
             job: &job.name,
             place: inputs.place(),
+            tag: tag.as_ref(),
             order: (!options.unordered).then(|| Reorder::new(IN_MEMORY)),
             out: &self.out,
             log: self.log.get(),
@@ -186,6 +189,9 @@ impl Shared {
     fn watchers(&self, options: &Options) -> Result<Vec<Box<dyn Watcher>>, CliError> {
         let (command, now) = (command_line(), SystemTime::now());
         let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(self.display.reporter())];
+        if let Some(target) = &options.shown.results {
+            watchers.push(Box::new(Results::create(target)?));
+        }
         if let Some(path) = &options.trace {
             watchers.push(Box::new(Trace::create(path, &command, now)?));
         }

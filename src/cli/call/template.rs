@@ -84,7 +84,7 @@ impl Template {
     }
 
     /// The text with what goes into its holes, each value as `show` has it.
-    fn fill<'a>(&self, input: &'a Input, show: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>) -> Word {
+    pub(crate) fn fill<'a>(&self, input: &'a Input, show: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>) -> Word {
         let (mut word, mut out) = (Word::default(), Vec::new());
         for piece in &self.0 {
             match piece {

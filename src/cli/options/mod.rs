@@ -3,6 +3,7 @@
 mod about;
 mod halt;
 mod log;
+mod shown;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,7 @@ use super::say::{POOL_RUN, program};
 pub(crate) use about::About;
 pub(crate) use halt::{Halt, Many, When, Why};
 use log::Log;
+use shown::Shown;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
 
 /// A block is sent to its job in one piece.
@@ -168,6 +170,9 @@ pub(super) struct Options {
     /// Print results as jobs end
     #[arg(long, overrides_with = "keep_order", help_heading = OUTPUT)]
     pub(super) unordered: bool,
+
+    #[command(flatten)]
+    pub(super) shown: Shown,
 
     /// Write a page for a browser: what ran when, what failed and why
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]

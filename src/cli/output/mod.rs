@@ -1,10 +1,12 @@
 //! What is shown of a job: `verdict` makes text of its outcome (with `problem`, if it failed), `reorder` holds it until
-//! its turn, `out` writes it, and `printer` has them do so.
+//! its turn, `tag` marks its lines,
+//! `out` writes it, and `printer` has them do so.
 
 mod out;
 mod printer;
 mod problem;
 mod reorder;
+mod tag;
 mod verdict;
 
 pub(crate) use out::{Out, Record};

@@ -3,6 +3,8 @@
 use super::out::{Out, Record};
 use super::problem::Problem;
 use super::reorder::Reorder;
+use super::tag::tagged;
+use crate::cli::call::Tag;
 use crate::cli::ending::CliError;
 use crate::cli::event::Ended;
 use crate::cli::input::{Input, Place};
@@ -12,6 +14,8 @@ use crate::cli::joblog::JobLog;
 pub(crate) struct Printer<'a> {
     pub(crate) job: &'a str,
     pub(crate) place: Place,
+    /// What lines of output begin with.
+    pub(crate) tag: Option<&'a Tag>,
     /// `None`: as they come.
     pub(crate) order: Option<Reorder>,
     pub(crate) out: &'a Out,
@@ -31,13 +35,19 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Shows what a job leaves, and what went wrong with it.
+    /// Shows what a job leaves, and what went wrong with it. `slot` is the number of its worker, from 1.
     pub(crate) fn show(
         &mut self,
         input: &Input,
+        slot: u32,
         mut record: Record,
         problem: Option<&Problem>,
     ) -> Result<(), CliError> {
+        if let Some(tag) = self.tag {
+            let tag = tag.of(input).text(slot);
+            record.stdout = tagged(&tag, &record.stdout);
+            record.stderr = tagged(&tag, &record.stderr);
+        }
         if let Some(problem) = problem {
             if record.stderr.last().is_some_and(|last| *last != b'\n') {
                 record.stderr.push(b'\n');

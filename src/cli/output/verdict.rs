@@ -20,8 +20,10 @@ pub(crate) struct Verdict {
     pub(crate) status: Status,
     pub(crate) record: Record,
     pub(crate) problem: Option<Problem>,
-    /// Its worker's process, if that is known.
+    /// Its worker's process, if that is known,
     pub(crate) pid: Option<u32>,
+    /// and number, from 1, if it says so itself.
+    pub(crate) slot: Option<u32>,
     /// When it began and how long it took, if it says so itself.
     pub(crate) time: Option<(SystemTime, Duration)>,
     pub(crate) usage: Option<Usage>,
@@ -29,7 +31,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     fn new(status: Status, problem: Option<Problem>) -> Verdict {
-        Verdict { status, record: Record::default(), problem, pid: None, time: None, usage: None }
+        Verdict { status, record: Record::default(), problem, pid: None, slot: None, time: None, usage: None }
     }
 
     fn ok(stdout: Vec<u8>) -> Verdict {
@@ -157,6 +159,7 @@ impl Judge<'_> {
         };
         let time = Some((SystemTime::UNIX_EPOCH + finished.began, finished.took));
         let usage = Usage { user: finished.user, system: finished.system, max_rss: finished.max_rss };
+        let slot = Some(finished.slot);
         let mut record = Record::default();
         if self.json {
             match serde_json::to_vec(&finished) {
@@ -175,7 +178,7 @@ impl Judge<'_> {
             (code, None) => Status::Failed { code: code.unwrap_or(1) },
         };
         let verdict = Verdict::new(status, Problem::of_program(&finished));
-        Verdict { record, pid: Some(finished.pid), time, usage: Some(usage), ..verdict }
+        Verdict { record, pid: Some(finished.pid), slot, time, usage: Some(usage), ..verdict }
     }
 }
 

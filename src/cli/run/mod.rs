@@ -410,9 +410,10 @@ impl Driver<'_> {
         let mut record = Record::default();
         self.run.printer.log(&ended, &mut record)?;
         self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
-        let Verdict { status, record: shown, problem, .. } = verdict;
+        let Verdict { status, record: shown, problem, slot, .. } = verdict;
+        let slot = slot.or(lane.map(|lane| lane as u32 + 1)).unwrap_or(0);
         let record = Record { log: record.log, ..shown };
-        self.run.printer.show(input, record, problem.as_ref())?;
+        self.run.printer.show(input, slot, record, problem.as_ref())?;
         self.run.tally.ended(status == Status::Ok);
         self.note_time(now - began);
         match self.state.count.add(status, self.run.tally.total()) {
