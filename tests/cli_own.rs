@@ -150,10 +150,12 @@ fn what_is_not_utf8_is_refused_by_line() {
 }
 
 fn prints_are_no_results() {
-    let (stdout, stderr, code) = own(&["tell", "a", "b"], b"");
-    assert_eq!((stdout.as_str(), code), ("", Some(0)));
-    for line in ["a on stdout", "a on stderr\n", "b on stdout", "b on stderr\n"] {
-        assert!(stderr.contains(line), "{stderr}");
+    for option in ["-k", "--line-buffer", "--ungroup"] {
+        let (stdout, stderr, code) = own(&[option, "tell", "a", "b"], b"");
+        assert_eq!((stdout.as_str(), code), ("", Some(0)), "{option}");
+        for line in ["a on stdout", "a on stderr\n", "b on stdout", "b on stderr\n"] {
+            assert!(stderr.contains(line), "{option}: {stderr}");
+        }
     }
 }
 

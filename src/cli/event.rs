@@ -106,7 +106,9 @@ pub(crate) struct Ended<'a> {
     pub(crate) usage: Option<Usage>,
     /// Bytes that it was given on standard input.
     pub(crate) sent: u64,
-    /// Its result, or what its program wrote to standard output.
+    /// Bytes of its result, or that its program wrote to standard output, if that came by here.
+    pub(crate) received: u64,
+    /// Its result, or what its program wrote to standard output; nothing if that was shown meanwhile and nobody keeps it.
     pub(crate) stdout: &'a [u8],
     /// What it, or its program, wrote to standard error.
     pub(crate) stderr: &'a [u8],

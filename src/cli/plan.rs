@@ -8,10 +8,11 @@ use std::time::Instant;
 use sidestep_worker::registry::table;
 use sidestep_worker::wire::JobInfo;
 
-use super::call::Arguments;
+use super::builtin::Outputs;
+use super::call::{Arguments, Style};
 use super::ending::CliError;
 use super::input::Sources;
-use super::options::{Options, Request};
+use super::options::{Options, Request, Showing};
 use super::run::{Gate, Terms};
 use super::strays::Stay;
 use super::{builtin, jobs};
@@ -27,8 +28,16 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(jobs: &[JobInfo], request: &Request, options: &Options) -> Result<Plan, CliError> {
         let job = jobs::find(jobs, &request.job, options.exe.as_deref()).map_err(CliError::UnknownJob)?;
-        let (arguments, sources) =
+        let (mut arguments, sources) =
             Arguments::new(request.clone(), &job, options.json, options.has_columns())?;
+        // With --json what a program writes is a part of its one value.
+        if matches!(arguments.style, Style::Exec | Style::Shell) && !options.json {
+            arguments.outputs = match options.showing() {
+                Showing::Grouped => Outputs::Kept,
+                Showing::Lines => Outputs::Sent { kept: options.keeps_output() },
+                Showing::Ungrouped => Outputs::Own,
+            };
+        }
         Ok(Plan { job, arguments, sources })
     }
 
@@ -42,11 +51,25 @@ impl Plan {
 
     /// What becomes of what the job prints. To be able to tell whose it is takes longer than many a short job, and the
     /// built-in ones print nothing.
-    pub(super) fn printed(&self) -> Output {
+    pub(super) fn printed(&self, showing: Showing) -> Output {
+        if self.arguments.outputs != Outputs::Kept {
+            return Output::Inherit;
+        }
         match builtin::ALL.iter().any(|built_in| built_in.is(&self.job)) {
             true => Output::Null,
-            false => Output::Capture,
+            false if showing == Showing::Grouped => Output::Capture,
+            false => Output::Inherit,
         }
+    }
+
+    /// Whether what the job writes is shown while it runs.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.arguments.outputs, Outputs::Sent { .. })
+    }
+
+    /// Whether the job itself writes to standard output: a program, or the worker in its place.
+    pub(super) fn needs_stdout(&self) -> bool {
+        self.arguments.outputs != Outputs::Kept
     }
 }
 

@@ -10,8 +10,8 @@ use sidestep_worker::wire::JobInfo;
 use super::ending::{self, CliError, Ending};
 use super::event::Watcher;
 use super::joblog::{self, Done, JobLog};
-use super::options::{Options, Request, Workers};
-use super::output::{IN_MEMORY, Judge, Out, Printer, Reorder};
+use super::options::{Options, Request, Showing, Workers};
+use super::output::{IN_MEMORY, Judge, Live, Out, Printer, Reorder};
 use super::plan::{self, Plan};
 use super::progress::{Display, Totals};
 use super::report::Report;
@@ -53,13 +53,21 @@ pub(super) fn run(options: &Options, request: &Request, ending: &Arc<Ending>) ->
     let (shared, strays) = prepare(options, ending, own.as_ref())?;
     let most = own.as_ref().and_then(|plan| plan.sources.count()).unwrap_or(usize::MAX);
     let workers = plan::workers(options, most)?;
-    let output = own.as_ref().map_or(Output::Capture, Plan::printed);
+    // How workers are to be started depends on the job, unless all that they write waits for its end.
+    let own = match (own, options.showing()) {
+        (None, Showing::Lines | Showing::Ungrouped) => {
+            Some(Plan::new(&plan::all_jobs(options)?, request, options)?)
+        }
+        (own, _) => own,
+    };
+    let live = own.as_ref().map(|plan| shared.give_stdout(plan, options)).transpose()?.flatten();
+    let output = own.as_ref().map_or(Output::Capture, |plan| plan.printed(options.showing()));
     let pool = ending.own(plan::build(options, workers, output)?);
     let plan = own.map_or_else(|| Plan::new(&pool.job_infos(), request, options), Ok)?;
     if let Some(strays) = strays {
         strays.watch(plan.stay()).map_err(CliError::Thread)?;
     }
-    let end = shared.run(pool, plan, workers, options);
+    let end = shared.run(pool, plan, workers, live.as_deref(), options);
     // Also after an error: what was computed is shown.
     shared.out.flush().map_err(CliError::Output)?;
     shared.finish(pool, end?)
@@ -75,7 +83,9 @@ fn prepare(
     let signals = signals::block().map_err(CliError::Thread)?;
     let failing = Arc::clone(ending);
     let out = Out::new(move |error| failing.fail(&CliError::Output(error))).map_err(CliError::Output)?;
-    let typed = plan.is_some_and(|plan| plan.sources.is_terminal());
+    // Nor do programs that write themselves mind a bar.
+    let typed =
+        options.showing() == Showing::Ungrouped || plan.is_some_and(|plan| plan.sources.is_terminal());
     let shared = Shared {
         ending: Arc::clone(ending),
         tally: Arc::default(),
@@ -136,7 +146,30 @@ impl Shared {
         self.tally.interruption(how) + go_on
     }
 
-    fn run(&self, pool: &Pool, plan: Plan, workers: usize, options: &Options) -> Result<End, CliError> {
+    /// Sees to what workers have as their standard output, where they have one; it is that of this process.
+    fn give_stdout(&self, plan: &Plan, options: &Options) -> Result<Option<Arc<Live>>, CliError> {
+        if plan.is_live() {
+            let ending = Arc::clone(&self.ending);
+            let failed = move |error| ending.fail(&CliError::Output(error));
+            let live = Live::new(Arc::clone(&self.out), options.shown.tag(), failed);
+            return live.map(Some).map_err(CliError::Output);
+        }
+        if options.showing() != Showing::Grouped && !plan.needs_stdout() {
+            // Only results belong there: what functions print goes where messages go.
+            nix::unistd::dup2_stdout(io::stderr()).map_err(|error| CliError::Output(error.into()))?;
+        }
+        Ok(None)
+    }
+
+    fn run(
+        &self,
+        pool: &Pool,
+        plan: Plan,
+        workers: usize,
+        live: Option<&Live>,
+        options: &Options,
+    ) -> Result<End, CliError> {
+        let as_it_comes = plan.needs_stdout();
         let Plan { job, arguments, sources } = plan;
         if let Some(count) = sources.count() {
             self.tally.expect(count);
@@ -154,7 +187,7 @@ impl Shared {
             job: &job.name,
             place: inputs.place(),
             tag: tag.as_ref(),
-            order: (!options.unordered).then(|| Reorder::new(IN_MEMORY)),
+            order: (!options.unordered && !as_it_comes).then(|| Reorder::new(IN_MEMORY)),
             out: &self.out,
             log: self.log.get(),
         };
@@ -164,6 +197,7 @@ impl Shared {
             arguments: &arguments,
             judge: Judge { job: &job, style: arguments.style, json: options.json },
             printer,
+            live,
             watchers: self.watchers(options)?,
             done: done.as_ref(),
             tally: &self.tally,

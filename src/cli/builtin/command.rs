@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sidestep_worker::try_context;
 
-use super::running::Ran;
-use super::{Finished, Program, Text, guardian};
+use super::running::{Ran, Taker};
+use super::{Finished, Outputs, Program, Text, guardian};
 use crate::cli::say::reason;
 
 /// Runs a program.
@@ -31,7 +31,11 @@ fn run(program: Program, through: Option<[&str; 2]>) -> Result<Finished, String>
     let mut words = through.into_iter().flatten().map(OsString::from).chain(own);
     let Some(first) = words.next() else { return Err("there is no program to run".into()) };
     let mut command = Command::new(first);
-    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = || match program.outputs {
+        Outputs::Own => Stdio::inherit(),
+        Outputs::Kept | Outputs::Sent { .. } => Stdio::piped(),
+    };
+    command.args(words).stdout(output()).stderr(output());
     command.stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     // Each twice: the names that GNU parallel gives them are in many a script.
     let number = program.number.to_string();
@@ -42,7 +46,8 @@ fn run(program: Program, through: Option<[&str; 2]>) -> Result<Finished, String>
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let begin = Instant::now();
     let stdin = program.stdin.as_deref().unwrap_or_default();
-    let Ran { status, stdout, stderr, user, system, max_rss } = guardian::run(&mut command, stdin)
+    let taker = Taker::new(program.outputs, program.number, slot);
+    let Ran { status, stdout, stderr, user, system, max_rss } = guardian::run(&mut command, stdin, taker)
         .map_err(|error| format!("cannot start {}: {}", command.get_program().display(), reason(&error)))?;
     let (code, signal) = (status.code(), status.signal());
     let (stdout, stderr) = (Text(stdout), Text(stderr));
@@ -56,7 +61,7 @@ mod tests {
 
     fn program(words: &[&str]) -> Program {
         let words = words.iter().map(|word| word.as_bytes().to_vec().into()).collect();
-        Program { words, number: 7, stdin: None }
+        Program { words, number: 7, stdin: None, outputs: Outputs::Kept }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use rustix::process::Pid;
 use sidestep_worker::{entry, orphaned};
 
-use super::running::{Ran, finish};
+use super::running::{Ran, Taker, finish};
 use crate::cli::orphans;
 
 /// The program that is being run: the one child whose status is waited for. [`NONE`] and [`STARTS`] are no process ids.
@@ -19,17 +19,17 @@ const NONE: i32 = 0;
 /// It may have a process already whose id is not known yet.
 const STARTS: i32 = -1;
 
-/// Runs a program to its end: gives it what it reads, and takes what it writes.
-pub(super) fn run(command: &mut Command, input: &[u8]) -> io::Result<Ran> {
+/// Runs a program to its end: gives it what it reads, and has what it writes taken.
+pub(super) fn run(command: &mut Command, input: &[u8], taker: Taker) -> io::Result<Ran> {
     let _patience = entry::is_serving().then(Patience::begin);
     if !is_guardian() {
-        return finish(command.spawn()?, input);
+        return finish(command.spawn()?, input, taker);
     }
     OWN.store(STARTS, Ordering::Relaxed);
     let child = command.spawn();
     let own = child.as_ref().map_or(NONE, |child| child.id() as i32);
     OWN.store(own, Ordering::Relaxed);
-    let ran = child.and_then(|child| finish(child, input));
+    let ran = child.and_then(|child| finish(child, input, taker));
     OWN.store(NONE, Ordering::Relaxed);
     // Those that died while it started.
     if orphans::has_dead() {

@@ -7,6 +7,7 @@
 mod command;
 mod guardian;
 mod locale;
+mod piece;
 mod primes;
 mod program;
 mod quote;
@@ -20,7 +21,8 @@ use std::cell::Cell;
 use sidestep_worker::Registry;
 use sidestep_worker::wire::JobInfo;
 
-pub(crate) use program::{Finished, Program, Word};
+pub(crate) use piece::{Piece, Stream};
+pub(crate) use program::{Finished, Outputs, Program, Word};
 pub(crate) use text::Text;
 
 /// Files are read in pieces of this size: enough that system calls cost nothing beside the work.

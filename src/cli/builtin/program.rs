@@ -16,6 +16,19 @@ pub(crate) struct Program {
     pub(crate) number: u64,
     /// What it reads; without it, nothing.
     pub(crate) stdin: Option<Bytes>,
+    pub(crate) outputs: Outputs,
+}
+
+/// What becomes of what a program writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outputs {
+    /// It is a part of the result.
+    #[default]
+    Kept,
+    /// It is sent while the program runs, and kept as well if that is wanted.
+    Sent { kept: bool },
+    /// The program has the outputs of its worker.
+    Own,
 }
 
 /// A word of a command. The number of the worker that runs it goes between its pieces: only that worker knows it.

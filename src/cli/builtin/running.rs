@@ -15,6 +15,8 @@ use nix::libc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use super::{Outputs, Piece, Stream};
+
 /// Bytes that are read at once: as many as a pipe holds.
 const READ: usize = 64 << 10;
 
@@ -30,14 +32,45 @@ pub(super) struct Ran {
     pub(super) max_rss: u64,
 }
 
+/// Takes what a program writes.
+#[derive(Debug)]
+pub(super) struct Taker {
+    outputs: Outputs,
+    number: u64,
+    slot: u32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Taker {
+    /// That for the job with that number, in the worker with that number.
+    pub(super) fn new(outputs: Outputs, number: u64, slot: u32) -> Taker {
+        Taker { outputs, number, slot, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let Taker { outputs, number, slot, .. } = *self;
+        if matches!(outputs, Outputs::Sent { .. }) {
+            Piece { number, slot, stream, bytes }.send(io::stdout())?;
+        }
+        if outputs != (Outputs::Sent { kept: false }) {
+            match stream {
+                Stream::Stdout => self.stdout.extend_from_slice(bytes),
+                Stream::Stderr => self.stderr.extend_from_slice(bytes),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Gives a program what it reads, takes what it writes, and waits for its end.
-pub(super) fn finish(mut child: Child, input: &[u8]) -> io::Result<Ran> {
+pub(super) fn finish(mut child: Child, input: &[u8], mut taker: Taker) -> io::Result<Ran> {
     let pipes = Pipes { stdin: child.stdin.take(), stdout: child.stdout.take(), stderr: child.stderr.take() };
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let moved = pipes.pump(input, &mut stdout, &mut stderr);
+    let moved = pipes.pump(input, &mut taker);
     // Whatever has happened to its pipes, now closed, it must not stay as a zombie.
     let (status, usage) = wait_for(child.id())?;
     moved?;
+    let Taker { stdout, stderr, .. } = taker;
     let (user, system) = (duration(usage.ru_utime), duration(usage.ru_stime));
     Ok(Ran { status, stdout, stderr, user, system, max_rss: max_rss(&usage) })
 }
@@ -51,15 +84,19 @@ struct Pipes {
 
 impl Pipes {
     /// Moves bytes until all pipes are closed. A program that does not read all that it is given is none that fails.
-    fn pump(mut self, input: &[u8], stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> io::Result<()> {
+    fn pump(mut self, input: &[u8], taker: &mut Taker) -> io::Result<()> {
         self.stdin.as_ref().map(never_block).transpose()?;
         self.stdout.as_ref().map(never_block).transpose()?;
         self.stderr.as_ref().map(never_block).transpose()?;
         let (mut rest, mut buffer) = (input, vec![0; READ]);
         while self.wait()? {
             close_if(&mut self.stdin, |pipe| write_some(pipe, &mut rest))?;
-            close_if(&mut self.stdout, |pipe| read_some(pipe, &mut buffer, stdout))?;
-            close_if(&mut self.stderr, |pipe| read_some(pipe, &mut buffer, stderr))?;
+            close_if(&mut self.stdout, |pipe| {
+                read_some(pipe, &mut buffer, |bytes| taker.take(Stream::Stdout, bytes))
+            })?;
+            close_if(&mut self.stderr, |pipe| {
+                read_some(pipe, &mut buffer, |bytes| taker.take(Stream::Stderr, bytes))
+            })?;
         }
         Ok(())
     }
@@ -102,9 +139,13 @@ fn close_if<P>(pipe: &mut Option<P>, go_on: impl FnOnce(&mut P) -> io::Result<bo
 }
 
 /// Whether it was the end.
-fn read_some(pipe: &mut impl Read, buffer: &mut [u8], into: &mut Vec<u8>) -> io::Result<bool> {
+fn read_some(
+    pipe: &mut impl Read,
+    buffer: &mut [u8],
+    take: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> io::Result<bool> {
     let count = pipe.read(buffer)?;
-    into.extend_from_slice(&buffer[..count]);
+    take(&buffer[..count])?;
     Ok(count == 0)
 }
 

@@ -8,7 +8,7 @@ use sidestep_worker::wire::{Encoding, JobInfo, push_piece};
 use sidestep_worker::{Bytes, codec};
 
 use super::template::{Template, fill_line, fill_words};
-use crate::cli::builtin::{EXEC, Program, SH, Word};
+use crate::cli::builtin::{EXEC, Outputs, Program, SH, Word};
 use crate::cli::input::{Input, Portion, Source, Sources};
 use crate::cli::list::signature;
 use crate::cli::options::{Request, usage};
@@ -34,6 +34,8 @@ pub(crate) struct Arguments {
     pub(super) fixed: Vec<Vec<u8>>,
     /// The command of `exec`, or the line of `sh`.
     pub(super) command: Vec<Template>,
+    /// What becomes of what the program of `exec` or `sh` writes.
+    pub(crate) outputs: Outputs,
     /// How many arguments an input has to give.
     open: usize,
     /// A block is to be a list of numbers, which is what serde takes a `Vec<u8>` for.
@@ -68,7 +70,14 @@ impl Arguments {
             let words = bytes(args);
             check_command(style, &words)?;
             let command = words.iter().map(|word| Template::new(word)).collect();
-            let arguments = Arguments { style, fixed: Vec::new(), command, open: 1, as_list: false };
+            let arguments = Arguments {
+                style,
+                fixed: Vec::new(),
+                command,
+                outputs: Outputs::Kept,
+                open: 1,
+                as_list: false,
+            };
             let sources = sources.unwrap_or(Source::Stdin.into());
             return Ok((arguments, Sources { portion, ..sources }));
         }
@@ -93,7 +102,7 @@ impl Arguments {
             )));
         }
         let as_list = job.args.last().is_some_and(|arg| arg.ty == "Vec<u8>");
-        Ok((Arguments { style, fixed, command: Vec::new(), open, as_list }, sources))
+        Ok((Arguments { style, fixed, command: Vec::new(), outputs: Outputs::Kept, open, as_list }, sources))
     }
 
     /// How the arguments are written.
@@ -124,11 +133,11 @@ impl Arguments {
                 &mut out,
             ),
             (Style::Exec, block) => {
-                push_program(fill_words(&self.command, no_nul(input)?), input, block, &mut out)?
+                self.push_program(fill_words(&self.command, no_nul(input)?), input, block, &mut out)?
             }
             (Style::Shell, block) => {
                 let line = self.command.first().map(|line| Ok(fill_line(line, no_nul(input)?)));
-                push_program(line.transpose()?.into_iter().collect(), input, block, &mut out)?;
+                self.push_program(line.transpose()?.into_iter().collect(), input, block, &mut out)?;
             }
         }
         Ok(out)
@@ -140,6 +149,18 @@ impl Arguments {
             1 => Err(BadInput(format!("it has 1 value, and the job takes {}", self.open))),
             len => Err(BadInput(format!("it has {len} values, and the job takes {}", self.open))),
         }
+    }
+
+    fn push_program(
+        &self,
+        words: Vec<Word>,
+        input: &Input,
+        block: Option<Vec<u8>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BadInput> {
+        let (number, stdin) = (input.number + 1, block.map(Bytes::from));
+        let program = Program { words, number, stdin, outputs: self.outputs };
+        codec::encode(&(program,), out).map_err(|error| BadInput(error.to_string()))
     }
 
     /// One array of all arguments. Each value is checked first, so that no odd text can reach beyond its place.
@@ -178,16 +199,6 @@ fn json_of(bytes: &[u8], as_list: bool) -> Result<Vec<u8>, BadInput> {
         _ => serde_json::to_vec(bytes),
     };
     json.map_err(|error| BadInput(error.to_string()))
-}
-
-fn push_program(
-    words: Vec<Word>,
-    input: &Input,
-    block: Option<Vec<u8>>,
-    out: &mut Vec<u8>,
-) -> Result<(), BadInput> {
-    let program = Program { words, number: input.number + 1, stdin: block.map(Bytes::from) };
-    codec::encode(&(program,), out).map_err(|error| BadInput(error.to_string()))
 }
 
 /// How many values a call gets, if that is known.

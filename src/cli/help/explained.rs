@@ -99,14 +99,20 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("unordered", "Nothing waits for an earlier job."),
     ("tag", "The input, and a tab. Lines of different jobs are never mixed up within a line."),
     ("tagstring", "S may have placeholders: --tagstring '{#} {/}'."),
-    ("line_buffer", "Lines of several jobs mix; no line is torn apart. The order is that of time."),
+    (
+        "line_buffer",
+        "Lines of several jobs mix; no line is torn apart. The order is that of time; with -k jobs are shown whole, as without \
+         it. It is about exec, sh, and what other jobs print; with --json there are no lines to show.",
+    ),
     (
         "ungroup",
-        "Jobs write to standard output and error themselves, and what they write may be mixed within a line.",
+        "Jobs write to standard output and error themselves, and what they write may be mixed within a line. \
+         --tag and -k do not reach it, nor can --results keep it. What functions print still goes to standard error.",
     ),
     (
         "results",
-        "DIR gets a folder for each input, with the files stdout, stderr and seq. Output is shown as well; use > /dev/null \
+        "DIR gets a folder for each input, DIR/1/INPUT, with the files stdout, stderr and seq, which are there once they are \
+         whole. DIR may have placeholders: DIR/{#}/ names a folder, DIR/{/} files. Output is shown as well; use > /dev/null \
          if it is not wanted.",
     ),
     (

@@ -96,14 +96,7 @@ mod tests {
     }
 
     /// Options that are described and still to come.
-    const TO_COME: [&str; 6] = [
-        "on-signal",
-        "fail-code",
-        "failed-dir",
-        "replay",
-        "line-buffer",
-        "ungroup",
-    ];
+    const TO_COME: [&str; 4] = ["on-signal", "fail-code", "failed-dir", "replay"];
 
     #[test]
     fn the_short_help_names_nothing_else() {

@@ -78,7 +78,7 @@ pub(super) fn line(run: &Run, job: &Ended<'_>) -> io::Result<Vec<u8>> {
         system: job.usage.map(|usage| seconds(usage.system)),
         max_rss: job.usage.map(|usage| usage.max_rss),
         send: job.sent,
-        receive: job.stdout.len() as u64,
+        receive: job.received,
         error: job.error,
         key: &key,
     };

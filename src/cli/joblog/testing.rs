@@ -28,6 +28,7 @@ pub(super) fn ended<'a>(input: &'a Input, command: &'a [u8], status: Status) -> 
             max_rss: 4096,
         }),
         sent: 5,
+        received: 3,
         stdout: b"abc",
         stderr: b"",
         error: None,

@@ -26,7 +26,7 @@ pub(super) fn line(job: &Ended<'_>) -> Vec<u8> {
         took / 1000,
         took % 1000,
         job.sent,
-        job.stdout.len(),
+        job.received,
         job.status.exit_value(),
         job.status.signal(),
     );

@@ -21,6 +21,7 @@ use super::say::{POOL_RUN, program};
 pub(crate) use about::About;
 pub(crate) use halt::{Halt, Many, When, Why};
 use log::Log;
+pub(crate) use shown::Showing;
 use shown::Shown;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
 
@@ -316,6 +317,16 @@ impl Options {
             (false, false) => Talk::Normal,
         };
         Setup { progress, talk, typed }
+    }
+
+    /// When what jobs write is shown.
+    pub(super) fn showing(&self) -> Showing {
+        self.shown.showing(self.keep_order)
+    }
+
+    /// Whether someone wants what jobs write, once it is shown.
+    pub(super) fn keeps_output(&self) -> bool {
+        self.shown.results.is_some() || self.report.is_some()
     }
 
     /// Whether an input may have several values.

@@ -23,13 +23,41 @@ pub(crate) struct Shown {
         allow_hyphen_values = true, help_heading = OUTPUT)]
     tagstring: Option<Text>,
 
+    /// Show each line of a job's output while it runs
+    #[arg(long, alias = "lb", conflicts_with = "ungroup", help_heading = OUTPUT)]
+    line_buffer: bool,
+
+    /// Let jobs write to standard output and error themselves
+    #[arg(long, short_alias = 'u', conflicts_with = "results", help_heading = OUTPUT)]
+    ungroup: bool,
+
     /// Keep what each job has written in files in DIR
     #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(parse_target),
         help_heading = OUTPUT)]
     pub(crate) results: Option<Target>,
 }
 
+/// When output is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Showing {
+    /// When its job is over, in one piece.
+    Grouped,
+    /// Each line as it comes.
+    Lines,
+    /// It is not shown: jobs write it themselves.
+    Ungrouped,
+}
+
 impl Shown {
+    /// When output is shown. Where jobs are to be shown in order, lines would have to wait for whole jobs.
+    pub(super) fn showing(&self, keep_order: bool) -> Showing {
+        match (self.ungroup, self.line_buffer && !keep_order) {
+            (true, _) => Showing::Ungrouped,
+            (false, true) => Showing::Lines,
+            (false, false) => Showing::Grouped,
+        }
+    }
+
     /// What lines are to begin with, if anything.
     pub(crate) fn tag(&self) -> Option<Tag> {
         let text = self.tagstring.as_deref().or(self.tag.then_some(b"{}"))?;
@@ -85,6 +113,21 @@ mod tests {
         ] {
             assert_eq!(tag(words).as_deref(), expected.map(str::as_bytes), "{words:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_shown_at_once_unless_they_have_to_wait_for_others() {
+        let parse = |words: &[&str]| Only::try_parse_from([&["pool-run"], words].concat());
+        for (words, unordered, ordered) in [
+            (&[][..], Showing::Grouped, Showing::Grouped),
+            (&["--lb"], Showing::Lines, Showing::Grouped),
+            (&["--line-buffer"], Showing::Lines, Showing::Grouped),
+            (&["-u"], Showing::Ungrouped, Showing::Ungrouped),
+        ] {
+            let shown = parse(words).unwrap().shown;
+            assert_eq!((shown.showing(false), shown.showing(true)), (unordered, ordered), "{words:?}");
+        }
+        assert!(parse(&["-u", "--lb"]).is_err() && parse(&["-u", "--results", "d"]).is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What is shown of a job: `verdict` makes text of its outcome (with `problem`, if it failed), `reorder` holds it until
-//! its turn, `tag` marks its lines,
+//! its turn, `live` shows output while its job runs, `tag` marks its lines,
 //! `out` writes it, and `printer` has them do so.
 
+mod live;
 mod out;
 mod printer;
 mod problem;
@@ -9,6 +10,7 @@ mod reorder;
 mod tag;
 mod verdict;
 
+pub(crate) use live::Live;
 pub(crate) use out::{Out, Record};
 pub(crate) use printer::Printer;
 pub(crate) use problem::{SHOWN, show_input};

@@ -24,6 +24,8 @@ pub(crate) struct Verdict {
     pub(crate) pid: Option<u32>,
     /// and number, from 1, if it says so itself.
     pub(crate) slot: Option<u32>,
+    /// Bytes of standard output that were shown while it ran.
+    pub(crate) received: Option<u64>,
     /// When it began and how long it took, if it says so itself.
     pub(crate) time: Option<(SystemTime, Duration)>,
     pub(crate) usage: Option<Usage>,
@@ -31,7 +33,16 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     fn new(status: Status, problem: Option<Problem>) -> Verdict {
-        Verdict { status, record: Record::default(), problem, pid: None, slot: None, time: None, usage: None }
+        Verdict {
+            status,
+            record: Record::default(),
+            problem,
+            pid: None,
+            slot: None,
+            received: None,
+            time: None,
+            usage: None,
+        }
     }
 
     fn ok(stdout: Vec<u8>) -> Verdict {
@@ -51,6 +62,12 @@ impl Verdict {
     /// That of a job that was ended, and had nothing to do with it.
     pub(crate) fn ended(why: &str) -> Verdict {
         Verdict::new(Status::Ended, Some(Problem::new(why)))
+    }
+
+    /// So many bytes were shown while it ran, if any are.
+    pub(crate) fn shown(mut self, received: Option<u64>) -> Verdict {
+        self.received = received;
+        self
     }
 
     /// It was ended for a reason that its outcome does not tell.

@@ -63,7 +63,7 @@ pub(crate) enum Talk {
 pub(crate) struct Setup {
     pub(crate) progress: Progress,
     pub(crate) talk: Talk,
-    /// Someone types inputs on the terminal: no bar unless it was asked for.
+    /// Others write to the terminal, be it that someone types inputs: no bar unless it was asked for.
     pub(crate) typed: bool,
 }
 

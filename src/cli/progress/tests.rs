@@ -32,6 +32,7 @@ pub(crate) fn ended<R>(number: u64, status: Status, millis: u64, tell: impl FnOn
         pid: None,
         usage: None,
         sent: 0,
+        received: 0,
         stdout: b"",
         stderr: b"",
         error: None,

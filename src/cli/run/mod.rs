@@ -20,7 +20,7 @@ use super::event::{Ended, Started, Status, Watcher};
 use super::input::{Input, Inputs, Intake, Next, intake};
 use super::joblog::{Decision, Done};
 use super::options::{Halt, TermSeq, Timeout, When, Workers};
-use super::output::{Judge, Printer, Record, Verdict};
+use super::output::{Judge, Live, Printer, Record, Verdict};
 use super::plan::processors;
 use crate::pool::{Desk, RawResult};
 use crate::{JobError, Pool};
@@ -92,6 +92,8 @@ pub(super) struct Run<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) judge: Judge<'a>,
     pub(super) printer: Printer<'a>,
+    /// Where output is shown while jobs run, if it is.
+    pub(super) live: Option<&'a Live>,
     pub(super) watchers: Vec<Box<dyn Watcher>>,
     /// What an earlier run has done already.
     pub(super) done: Option<&'a Done>,
@@ -300,6 +302,9 @@ impl Driver<'_> {
                 return self.end_of(&input, attempt, None, now, verdict, now);
             }
         };
+        if let Some(live) = self.run.live {
+            live.begin(&input);
+        }
         let number = self.state.table.next();
         let ticket = match self.run.desk.submit(number, args) {
             Ok(ticket) => ticket,
@@ -332,7 +337,11 @@ impl Driver<'_> {
         }
         let Some(job) = self.state.table.remove(result.number, now) else { return Ok(()) };
         self.state.bytes -= job.input.len();
-        let mut verdict = self.run.judge.judge(result);
+        let shown = match self.run.live {
+            Some(live) => Some(live.end(&job.input, result.outcome.is_ok()).map_err(CliError::Output)?),
+            None => None,
+        };
+        let mut verdict = self.run.judge.judge(result).shown(shown);
         match job.ending.map(|ending| ending.why) {
             Some(Status::TimedOut) => {
                 let why = format!("it was ended after {}", seconds(now - job.began));
@@ -412,6 +421,7 @@ impl Driver<'_> {
         self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
         let Verdict { status, record: shown, problem, slot, .. } = verdict;
         let slot = slot.or(lane.map(|lane| lane as u32 + 1)).unwrap_or(0);
+        let shown = if self.run.live.is_some() { Record::default() } else { shown };
         let record = Record { log: record.log, ..shown };
         self.run.printer.show(input, slot, record, problem.as_ref())?;
         self.run.tally.ended(status == Status::Ok);
@@ -453,6 +463,7 @@ impl Driver<'_> {
             pid: verdict.pid,
             usage: verdict.usage,
             sent: input.sent,
+            received: verdict.received.unwrap_or(verdict.record.stdout.len() as u64),
             stdout: &verdict.record.stdout,
             stderr: &verdict.record.stderr,
             error: verdict.problem.as_ref().map(|problem| problem.text()),
@@ -620,6 +631,9 @@ impl Driver<'_> {
             let ended = Ended { again: true, ..ended };
             self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
             self.state.bytes -= input.len();
+            if let Some(live) = self.run.live {
+                live.end(&input, false).map_err(CliError::Output)?;
+            }
             let number = input.number;
             self.state.again.insert((now + Duration::from_secs(1), number), Again { input, attempt });
         }

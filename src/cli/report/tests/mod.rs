@@ -68,6 +68,7 @@ impl Job {
             pid: Some(4711),
             usage: self.usage,
             sent: 0,
+            received: self.stdout.len() as u64,
             stdout: &self.stdout,
             stderr: &self.stderr,
             error: self.error.as_deref(),
