@@ -141,6 +141,59 @@ fn the_third_signal_kills_at_once() {
 }
 
 #[test]
+fn the_first_signal_ends_what_runs_if_it_is_to_kill() {
+    let options = ["-w1", "--on-signal=kill", "--term-seq", "TERM,1h,KILL"];
+    let mut run = Running::new(&options, WAITS, &["a", "b"]);
+    run.started();
+    run.signal(Signal::SIGHUP);
+    assert_eq!(run.line(), "pool-run: ending 1 running job; signal again to kill them\n");
+    let (status, stdout, stderr) = run.end();
+    assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGHUP as i32), ""));
+    assert_eq!(stderr, "pool-run: interrupted: 0 ok, 0 failed, 2 not run\n");
+    // One more kills.
+    let mut run = Running::new(&options, DEAF, &["a"]);
+    run.started();
+    for expected in ["ending", "killed: 0 ok, 0 failed, 1 not run"] {
+        run.signal(Signal::SIGINT);
+        let line = run.line();
+        assert!(line.contains(expected), "{line}");
+    }
+    assert_eq!(run.end().0.signal(), Some(Signal::SIGINT as i32));
+}
+
+#[test]
+fn a_drain_that_takes_longer_than_its_grace_is_an_end() {
+    let mut run = Running::new(&["-w1", "--grace", "100ms"], WAITS, &["a", "b"]);
+    run.started();
+    run.signal(Signal::SIGTERM);
+    assert!(run.line().contains("draining"));
+    let line = run.line();
+    assert_eq!(line, "pool-run: the grace is over; ending 1 running job; signal again to kill them\n");
+    let (status, stdout, stderr) = run.end();
+    assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGTERM as i32), ""));
+    assert_eq!(stderr, "pool-run: interrupted: 0 ok, 0 failed, 2 not run\n");
+    // Whoever ends in time is not ended.
+    let mut run = Running::new(&["-w1", "--grace", "1h"], WAITS, &["a", "b"]);
+    run.started();
+    run.signal(Signal::SIGTERM);
+    assert!(run.line().contains("draining"));
+    run.release();
+    assert_eq!(run.end().1, "go\na\n");
+}
+
+#[test]
+fn one_code_may_stand_for_all_failures() {
+    let code = |options: &[&str], line: &str| {
+        let run = Running::new(options, line, &["1", "2", "3"]);
+        run.end().0.code()
+    };
+    assert_eq!(code(&["--fail-code=9"], "exit {}"), Some(9));
+    assert_eq!(code(&["--fail-code=9"], "true"), Some(0));
+    assert_eq!(code(&["--fail-code=9", "-w1", "--halt=now,fail=1"], "exit 3"), Some(9));
+    assert_eq!(code(&["--fail-code=9", "--deadline=50ms"], "sleep 1000 #"), Some(124));
+}
+
+#[test]
 fn results_in_order_are_shown_up_to_the_end() {
     let line = "case {} in 1) echo {} > started; cat release;; esac; echo {}";
     let mut run = Running::new(&["-w1"], line, &["1", "2"]);

@@ -93,12 +93,13 @@ pub(super) fn terms(options: &Options) -> Terms {
     Terms {
         timeout: options.timeout,
         term_seq: options.term_seq.clone(),
-        attempts: options.retries.unwrap_or(1),
-        crash_retries: options.crash_retries,
-        retry_delay: options.retry_delay.unwrap_or_default(),
-        halt: options.halt.flatten(),
+        attempts: options.failure.retries.unwrap_or(1),
+        crash_retries: options.failure.crash_retries,
+        retry_delay: options.failure.retry_delay.unwrap_or_default(),
+        grace: options.failure.grace,
+        halt: options.failure.halt.flatten(),
         gate: Gate::new(options.delay, options.memfree, load),
-        deadline: options.deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
+        deadline: options.failure.deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
     }
 }
 

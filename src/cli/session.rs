@@ -10,7 +10,7 @@ use sidestep_worker::wire::JobInfo;
 use super::ending::{self, CliError, Ending};
 use super::event::Watcher;
 use super::joblog::{self, Done, JobLog};
-use super::options::{Options, Request, Showing, Workers};
+use super::options::{OnSignal, Options, Request, Showing, Workers};
 use super::output::{IN_MEMORY, Judge, Live, Out, Printer, Reorder};
 use super::plan::{self, Plan};
 use super::progress::{Display, Totals};
@@ -70,7 +70,7 @@ pub(super) fn run(options: &Options, request: &Request, ending: &Arc<Ending>) ->
     let end = shared.run(pool, plan, workers, live.as_deref(), options);
     // Also after an error: what was computed is shown.
     shared.out.flush().map_err(CliError::Output)?;
-    shared.finish(pool, end?)
+    shared.finish(pool, end?, options)
 }
 
 /// Takes signals, standard output and orphans over. No thread may have been started before.
@@ -96,7 +96,8 @@ fn prepare(
         interrupted: Arc::default(),
     };
     let granting = shared.clone();
-    signals.watch(move |wish| granting.grant(wish)).map_err(CliError::Thread)?;
+    let skipped = u32::from(options.failure.on_signal == OnSignal::Kill);
+    signals.watch(move |wish| granting.grant(wish.sooner(skipped))).map_err(CliError::Thread)?;
     Ok((shared, strays))
 }
 
@@ -111,7 +112,8 @@ impl Shared {
                 say(self.tally.draining());
                 self.orders.give(Course::Drain);
             }
-            Wish::End { times: 2, .. } => {
+            Wish::End { signal, times: 2 } => {
+                let _ = self.interrupted.set(signal);
                 say(self.tally.ending());
                 self.orders.give(Course::End);
             }
@@ -236,7 +238,7 @@ impl Shared {
     }
 
     /// What is to be said and done once nothing runs any more; the exit code.
-    fn finish(&self, pool: &Pool, end: End) -> Result<u8, CliError> {
+    fn finish(&self, pool: &Pool, end: End, options: &Options) -> Result<u8, CliError> {
         if let Some(log) = self.log.get() {
             log.finish()?;
         }
@@ -255,8 +257,10 @@ impl Shared {
         pool.join().map_err(CliError::Pool)?;
         let (how, code) = match end {
             End::Deadline => (Some("the deadline has passed"), ending::DEADLINE),
-            End::Over(Some(code)) => (Some("halted"), code),
-            End::Over(None) | End::Ordered => (None, ending::code_of_failures(self.tally.failed())),
+            End::Over(Some(code)) => (Some("halted"), options.failure.code(code)),
+            End::Over(None) | End::Ordered => {
+                (None, options.failure.code(ending::code_of_failures(self.tally.failed())))
+            }
         };
         match how.filter(|_| self.tally.has_left_some()) {
             Some(how) => say(self.interruption(how)),

@@ -25,6 +25,16 @@ pub(super) enum Wish {
     Toggle,
 }
 
+impl Wish {
+    /// The same, where the first steps of an end are left out.
+    pub(super) fn sooner(self, skipped: u32) -> Wish {
+        match self {
+            Wish::End { signal, times } => Wish::End { signal, times: times.saturating_add(skipped) },
+            other => other,
+        }
+    }
+}
+
 /// The signals, held back.
 pub(super) struct Blocked(SigSet);
 

@@ -83,15 +83,14 @@ const EXPLAINED: &[(&str, &str)] = &[
         "drain: no more jobs begin, and those that run may end; the second signal ends them. kill: the first one does.",
     ),
     (
+        "grace",
+        "It is for those who are killed themselves some time after a signal, as in a container: what still runs after T is \
+         ended as by a second signal. Without it a drain takes as long as the jobs do.",
+    ),
+    (
         "fail_code",
         "Without it the code is the number of failures. A signal still ends the command by that signal.",
     ),
-    (
-        "failed_dir",
-        "Each job that fails leaves a file there, with its name, its arguments and what it has said. --replay runs such a \
-         file again.",
-    ),
-    ("replay", "Runs that one job, in one worker, as it was: with the same arguments, in the same order."),
     (
         "keep_order",
         "Accepted because other tools need it. What has to wait for its turn waits in memory, and past 64 MiB in a file.",

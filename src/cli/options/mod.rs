@@ -1,6 +1,7 @@
 //! The command line.
 
 mod about;
+mod failure;
 mod halt;
 mod log;
 mod shown;
@@ -19,6 +20,8 @@ use super::input::{Cut, Format, Join, Portion, Shuffle, Size, Source, Sources};
 use super::progress::{Progress, Setup, Talk};
 use super::say::{POOL_RUN, program};
 pub(crate) use about::About;
+use failure::Failure;
+pub(crate) use failure::OnSignal;
 pub(crate) use halt::{Halt, Many, When, Why};
 use log::Log;
 pub(crate) use shown::Showing;
@@ -141,25 +144,8 @@ pub(super) struct Options {
     #[arg(long, alias = "dryrun", help_heading = RUNNING)]
     pub(super) dry_run: bool,
 
-    /// Try a job that fails up to N times in all
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FAILURE)]
-    pub(super) retries: Option<u32>,
-
-    /// Wait before another attempt: T, twice as long each time, with jitter
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = FAILURE)]
-    pub(super) retry_delay: Option<Duration>,
-
-    /// Try a job whose worker died up to N more times
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = FAILURE)]
-    pub(super) crash_retries: u32,
-
-    /// End early: now or soon, after so many jobs: now,fail=1 soon,fail=10% now,success=1 soon,done=5
-    #[arg(long, value_name = "WHEN,WHY", value_parser = parse_halt, allow_hyphen_values = true, help_heading = FAILURE)]
-    pub(super) halt: Option<HaltRule>,
-
-    /// End the whole run after T, with exit code 124
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = FAILURE)]
-    pub(super) deadline: Option<Duration>,
+    #[command(flatten)]
+    pub(super) failure: Failure,
 
     #[command(flatten)]
     pub(super) log: Log,
@@ -213,13 +199,6 @@ pub(super) struct Options {
 
 /// Bytes that stand behind an option; the name keeps clap from taking it for several values.
 type Text = Vec<u8>;
-
-/// `--halt`; with no rule for `never`.
-type HaltRule = Option<Halt>;
-
-fn parse_halt(text: &str) -> Result<HaltRule, String> {
-    Halt::parse(text)
-}
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,10 +22,12 @@ use super::joblog::{Decision, Done};
 use super::options::{Halt, TermSeq, Timeout, When, Workers};
 use super::output::{Judge, Live, Printer, Record, Verdict};
 use super::plan::processors;
+use super::say::say;
 use crate::pool::{Desk, RawResult};
 use crate::{JobError, Pool};
 pub(super) use gate::Gate;
 use halt::Count;
+use orders::Grace;
 pub(super) use orders::{Course, Orders};
 use table::{Attempt, Ending, Job, Table};
 pub(super) use tally::Tally;
@@ -55,6 +57,8 @@ pub(super) struct Terms {
     /// How often more, if its worker died.
     pub(super) crash_retries: u32,
     pub(super) retry_delay: Duration,
+    /// How long a drain that a signal wants may take.
+    pub(super) grace: Option<Duration>,
     pub(super) halt: Option<Halt>,
     pub(super) gate: Gate,
     /// When the whole run is to end.
@@ -119,6 +123,7 @@ impl Run<'_> {
             bytes: 0,
             count,
             course: Course::On,
+            grace: Grace::new(self.terms.grace),
             late: false,
             took: Vec::new(),
             start: (Instant::now(), SystemTime::now()),
@@ -146,6 +151,7 @@ struct State {
     bytes: usize,
     count: Count,
     course: Course,
+    grace: Grace,
     /// The deadline has passed.
     late: bool,
     /// What the last jobs took, in nanoseconds.
@@ -486,7 +492,7 @@ impl Driver<'_> {
 
     /// Heeds what others want, and what time it is.
     fn heed(&mut self, now: Instant) -> Result<(), CliError> {
-        let ordered = self.run.orders.course();
+        let ordered = self.ordered(now);
         if self.run.terms.deadline.is_some_and(|deadline| deadline <= now) && !self.state.late {
             self.state.late = true;
             self.steer(Course::End, now)?;
@@ -505,6 +511,17 @@ impl Driver<'_> {
             self.give_way(now)?;
         }
         Ok(())
+    }
+
+    /// How far somebody else wants it to go. Whoever wants it to end soon may not want to wait for ever.
+    fn ordered(&mut self, now: Instant) -> Course {
+        let ordered = self.run.orders.course();
+        if !self.state.grace.is_over(ordered, now) {
+            return ordered;
+        }
+        say(format_args!("the grace is over; {}", self.run.tally.ending()));
+        self.run.orders.give(Course::End);
+        Course::End
     }
 
     /// Reads again how many workers there are to be. Whoever is just writing that may have written a half: it stays as it is.
@@ -649,7 +666,8 @@ impl Driver<'_> {
         let deadline = self.run.terms.deadline.filter(|_| !state.late);
         let crew = self.run.crew.map(|_| state.next_crew);
         let memory = self.run.terms.gate.next_look().filter(|_| state.table.begun() > 1);
-        [again, limit, ending, deadline, crew, memory, state.next_start].into_iter().flatten().min()
+        let grace = state.grace.ends().filter(|_| state.course < Course::End);
+        [again, limit, ending, deadline, grace, crew, memory, state.next_start].into_iter().flatten().min()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pool::Rouser;
 
@@ -25,6 +25,34 @@ impl Course {
             1 => Course::Drain,
             _ => Course::End,
         }
+    }
+}
+
+/// How long a drain that somebody wants may take. It is for those who are killed some time after, so that time counts
+/// in which the command was stopped, too.
+#[derive(Debug)]
+pub(super) struct Grace {
+    time: Option<Duration>,
+    ends: Option<Instant>,
+}
+
+impl Grace {
+    /// Without a time it takes as long as it takes.
+    pub(super) fn new(time: Option<Duration>) -> Grace {
+        Grace { time, ends: None }
+    }
+
+    /// When it ends, once it has begun.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
+    /// Whether a drain that is wanted now, or since a while, has taken too long.
+    pub(super) fn is_over(&mut self, wanted: Course, now: Instant) -> bool {
+        if wanted == Course::Drain && self.ends.is_none() {
+            self.ends = self.time.and_then(|time| now.checked_add(time));
+        }
+        wanted == Course::Drain && self.ends.is_some_and(|ends| ends <= now)
     }
 }
 
@@ -85,5 +113,24 @@ impl Orders {
 impl std::fmt::Debug for Orders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Orders").field(&self.course()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grace_begins_with_the_drain() {
+        let begin = Instant::now();
+        let after = |millis| begin + Duration::from_millis(millis);
+        let mut grace = Grace::new(Some(Duration::from_millis(100)));
+        assert!(!grace.is_over(Course::On, after(0)) && grace.ends().is_none());
+        assert!(!grace.is_over(Course::Drain, after(500)) && !grace.is_over(Course::Drain, after(599)));
+        assert_eq!(grace.ends(), Some(after(600)));
+        assert!(grace.is_over(Course::Drain, after(600)) && !grace.is_over(Course::End, after(600)));
+        assert!(!Grace::new(None).is_over(Course::Drain, after(0)));
+        let mut endless = Grace::new(Some(Duration::MAX));
+        assert!(!endless.is_over(Course::Drain, after(0)) && endless.ends().is_none());
     }
 }
