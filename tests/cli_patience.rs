@@ -16,6 +16,13 @@ struct Program {
     words: Vec<Vec<Bytes>>,
     number: u64,
     stdin: Option<Bytes>,
+    outputs: Outputs,
+}
+
+#[derive(Debug, Serialize)]
+enum Outputs {
+    /// They are a part of the result.
+    Returned,
 }
 
 /// and as the worker tells of its end.
@@ -40,7 +47,12 @@ fn pool(grace: Duration) -> Pool {
 
 fn sh(pool: &Pool, line: &str) -> Result<Finished, JobError> {
     step(format!("running {line}"));
-    let program = Program { words: vec![vec![line.as_bytes().to_vec().into()]], number: 1, stdin: None };
+    let program = Program {
+        words: vec![vec![line.as_bytes().to_vec().into()]],
+        number: 1,
+        stdin: None,
+        outputs: Outputs::Returned,
+    };
     let ended: Result<Finished, String> = pool.apply_by_name("sh", &(program,))?;
     Ok(ended.expect("the shell starts"))
 }
