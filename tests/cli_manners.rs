@@ -13,10 +13,11 @@ use nix::sys::signal::Signal;
 
 const POOL_RUN: &str = env!("CARGO_BIN_EXE_pool-run");
 
+/// Without what says elsewhere that colours are wanted or not: `CI` too means a terminal that can show them.
 fn pool_run(args: &[&str]) -> Command {
     let mut command = Command::new(POOL_RUN);
     command.args(args).stdin(Stdio::null());
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "CI"] {
         command.env_remove(name);
     }
     command.env("TERM", "xterm");

@@ -22,7 +22,7 @@ use common::{LONG, limited, step};
 
 fn pool_run(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pool-run"));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         command.env_remove(name);
     }
     command.env("TERM", "xterm").args(args).stdin(Stdio::null());
