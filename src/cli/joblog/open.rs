@@ -1,10 +1,12 @@
 //! Opening a log, so that no two runs write to it, and it stays well-formed.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::done::Done;
 use super::key::Run;
@@ -41,8 +43,19 @@ pub(super) fn open(
     Ok((file, done))
 }
 
+/// A program that has just been started holds a lock of its parent's for a moment, until it is itself: so one that
+/// stays for less than this is nobody's.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Whether another run has it. Where files cannot be locked, nobody knows.
 fn is_taken(file: &File) -> bool {
-    let locked = flock(file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from);
-    locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    let begun = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            Err(Errno::WOULDBLOCK) => return true,
+            Ok(()) | Err(_) => return false,
+        }
+    }
 }
