@@ -56,6 +56,12 @@ fn reads_and_writes(pid: u32) -> u64 {
     count("syscr:") + count("syscw:")
 }
 
+/// How often threads of this process have gone to sleep so far.
+fn sleeps() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    usage.voluntary_context_switches() as u64
+}
+
 /// One test, because all threads' allocations are counted.
 #[test]
 fn the_way_of_a_job_is_short() {
@@ -66,9 +72,12 @@ fn the_way_of_a_job_is_short() {
         (0..100).for_each(|_| call());
         map();
 
+        let before = sleeps();
         let calls = allocations(|| (0..1000).for_each(|_| call()));
-        println!("{} allocations a call", calls as f64 / 1000.0);
-        assert!(calls <= 1000 * 7, "{calls} allocations for 1,000 calls");
+        // The fallback of epoll makes three lists each time that somebody has to sleep.
+        let lists = if cfg!(sidestep_portable) { 3 * (sleeps() - before) } else { 0 };
+        println!("{} allocations a call, {lists} for sleep", calls as f64 / 1000.0);
+        assert!(calls <= 1000 * 7 + lists, "{calls} allocations for 1,000 calls, {lists} for sleep");
 
         // What is finished is not held back: the longer it takes, the more frames bring the results, and each costs.
         let begin = Instant::now();

@@ -17,7 +17,7 @@ use rustix::fs::FlockOperation;
 use sidestep::Pool;
 
 /// No test takes this long unless it hangs.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 /// A wait inside a test ends a little earlier, because it knows better what hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(25);
 
