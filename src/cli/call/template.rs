@@ -203,22 +203,21 @@ pub(crate) fn fill_line(line: &Template, input: &Input) -> Word {
     filled
 }
 
-/// `text` as one word for a POSIX shell, whatever is in it.
+/// `text` as one word for a POSIX shell, whatever is in it: as GNU parallel writes it, so that logs and `--dry-run` agree.
 pub(super) fn shell_quote(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:@%+,".contains(byte);
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./+".contains(byte);
     if !text.is_empty() && text.iter().all(harmless) {
         return text;
     }
-    let mut quoted = Vec::with_capacity(text.len() + 2);
-    quoted.push(b'\'');
-    for byte in text.iter() {
-        match byte {
-            b'\'' => quoted.extend_from_slice(b"'\\''"),
-            other => quoted.push(*other),
-        }
-    }
-    quoted.push(b'\'');
-    Cow::Owned(quoted)
+    let quote = |piece: &[u8]| [b"'", piece, b"'"].concat();
+    let pieces: Vec<_> = text.split(|byte| *byte == b'\'').map(quote).collect();
+    let quoted = pieces.join(&b"\"'\""[..]);
+    // Before the first and behind the last quote there is nothing to be said, if it is not all.
+    let empty = &b"''"[..];
+    let several = pieces.len() > 1;
+    let from = if several && pieces.first().is_some_and(|piece| piece == empty) { 2 } else { 0 };
+    let behind = if several && pieces.last().is_some_and(|piece| piece == empty) { 2 } else { 0 };
+    Cow::Owned(quoted[from..quoted.len() - behind].to_vec())
 }
 
 #[cfg(test)]
@@ -251,7 +250,7 @@ mod tests {
         assert_eq!(words(&["{}"], &["{}"]), ["{}"]);
         assert_eq!(words(&["x{}{}y"], &["-"]), ["x--y"]);
         assert_eq!(line(b"wc -l < {}", b"a b"), b"wc -l < 'a b'");
-        assert_eq!(line(b"echo", b"it's"), br"echo 'it'\''s'");
+        assert_eq!(line(b"echo", b"it's"), b"echo 'it'\"'\"'s'");
         assert_eq!(line(b"echo", b""), b"echo ''");
         assert_eq!(line(b"echo {} {}", b"-n"), b"echo -n -n");
     }
