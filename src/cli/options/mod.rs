@@ -44,6 +44,8 @@ const DISPLAY: &str = "Display";
     name = POOL_RUN,
     disable_help_flag = true,
     disable_version_flag = true,
+    // The last word counts, so that a script can have its own and pass on more.
+    args_override_self = true,
     max_term_width = 110
 )]
 pub(super) struct Options {
@@ -52,7 +54,7 @@ pub(super) struct Options {
     arg_file: Vec<PathBuf>,
 
     /// Take one input of each source at a time, not each with each
-    #[arg(long, help_heading = INPUT)]
+    #[arg(long, alias = "xapply", help_heading = INPUT)]
     link: bool,
 
     /// Inputs end in NUL, as `find -print0` writes them
@@ -68,7 +70,7 @@ pub(super) struct Options {
     colsep: Option<Regex>,
 
     /// Give N inputs to each job (0: none of them, but as many jobs); with --pipe, N records
-    #[arg(short = 'n', short_alias = 'N', long, value_name = "N", help_heading = INPUT)]
+    #[arg(short = 'n', short_alias = 'N', long, alias = "max-replace-args", value_name = "N", help_heading = INPUT)]
     max_args: Option<usize>,
 
     /// Take inputs in random order: the same one each time for the same SEED
@@ -99,7 +101,7 @@ pub(super) struct Options {
     pub(super) json: bool,
 
     /// Worker processes: N, N%, +N or -N of the processors, or a file that says so
-    #[arg(short, long, value_name = "N", short_alias = 'j', alias = "jobs", value_parser = Workers::parse,
+    #[arg(short, long, value_name = "N", short_aliases = ['j', 'P'], aliases = ["jobs", "max-procs"], value_parser = Workers::parse,
         allow_hyphen_values = true, help_heading = RUNNING)]
     pub(super) workers: Option<Workers>,
 
@@ -183,7 +185,7 @@ pub(super) struct Options {
     bar: bool,
 
     /// There will be N jobs: for the display, where they cannot be counted
-    #[arg(long, value_name = "N", help_heading = DISPLAY)]
+    #[arg(long, alias = "total-jobs", value_name = "N", help_heading = DISPLAY)]
     pub(super) total: Option<u64>,
 
     /// Tell at the end of any run how it went
@@ -450,13 +452,29 @@ mod tests {
     }
 
     #[test]
-    fn workers_have_three_names() {
-        for words in [&["-w16", "wc"][..], &["-j", "16", "wc"], &["-j16", "wc"], &["--jobs=16", "wc"]] {
+    fn workers_have_several_names() {
+        for words in [
+            &["-w16", "wc"][..],
+            &["-j", "16", "wc"],
+            &["-j16", "wc"],
+            &["--jobs=16", "wc"],
+            &["-P16", "wc"],
+            &["--max-procs", "16", "wc"],
+        ] {
             assert_eq!(parse(words).unwrap().0.workers, Some(Workers::Count(16)), "{words:?}");
         }
         for bad in ["0", "x", "99999999", ""] {
             assert!(parse(&[&format!("-w{bad}"), "wc"]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn of_an_option_that_is_given_twice_the_last_counts() {
+        let words = ["-w2", "--timeout", "1", "-d,", "-j16", "--timeout=2", "-d;", "wc"];
+        let options = parse(&words).unwrap().0;
+        assert_eq!((options.workers.clone(), options.format().end), (Some(Workers::Count(16)), b';'));
+        assert_eq!(options.timeout, Some(Timeout::Time(Duration::from_secs(2))));
+        assert_eq!(parse(&["-a", "x", "-a", "y", "wc"]).unwrap().0.arg_file.len(), 2);
     }
 
     #[test]
