@@ -257,6 +257,10 @@ impl Shared {
         pool.join().map_err(CliError::Pool)?;
         let (how, code) = match end {
             End::Deadline => (Some("the deadline has passed"), ending::DEADLINE),
+            // Enough jobs being done does not make a run whole. A success that ends it was what it was for.
+            End::Over(Some(0)) if !options.failure.seeks_success() && self.tally.has_left_some() => {
+                (Some("halted"), options.failure.code(1))
+            }
             End::Over(Some(code)) => (Some("halted"), options.failure.code(code)),
             End::Over(None) | End::Ordered => {
                 (None, options.failure.code(ending::code_of_failures(self.tally.failed())))

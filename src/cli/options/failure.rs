@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{FAILURE, Halt, values};
+use super::{FAILURE, Halt, Why, values};
 
 /// What the first signal does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -61,6 +61,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// Whether a run that ends early has what it was for.
+    pub(crate) fn seeks_success(&self) -> bool {
+        self.halt.flatten().is_some_and(|halt| halt.why == Why::Success)
+    }
+
     /// The exit code of a run whose own would be this one.
     pub(crate) fn code(&self, code: u8) -> u8 {
         match code {

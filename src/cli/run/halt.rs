@@ -49,7 +49,7 @@ impl Count {
         // As GNU parallel has it: of one failure its own code, of several their number, of a share the share.
         self.halted = Some(match (rule.why, rule.many) {
             (Why::Success, _) => 0,
-            (Why::Fail, Many::Count(1)) => code_of(status),
+            (_, Many::Count(1)) => code_of(status),
             (_, Many::Count(_)) => self.failed.min(101) as u8,
             (_, Many::Percent(_)) => (self.failed * 100).div_ceil(all).min(100) as u8,
         });
