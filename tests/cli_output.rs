@@ -1,6 +1,9 @@
-//! How `pool-run` shows what jobs write, and keeps it in files. What GNU parallel has too is compared with it, where it is
-//! installed.
+//! How `pool-run` shows what jobs write, and keeps it in files. What GNU parallel can do too is in `parity`; here its
+//! files of results are compared.
 #![cfg(feature = "cli")]
+
+#[path = "common/parallel.rs"]
+mod gnu;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -9,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
+use gnu::parallel;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -28,73 +32,6 @@ fn run_in(folder: &Path, program: &Path, args: &[&str]) -> (String, String, Opti
 
 fn pool_run(args: &[&str]) -> (String, String, Option<i32>) {
     run_in(tempfile::tempdir().unwrap().path(), cargo_bin!("pool-run"), args)
-}
-
-/// GNU parallel, if it is here. Where `SIDESTEP_NEEDS_PARALLEL` is set it has to be.
-fn parallel() -> Option<&'static Path> {
-    let path = Path::new("parallel");
-    let found = Command::new(path).args(["--will-cite", "--version"]).output();
-    let is_gnu = found.is_ok_and(|output| output.stdout.starts_with(b"GNU parallel"));
-    if !is_gnu {
-        assert!(std::env::var_os("SIDESTEP_NEEDS_PARALLEL").is_none(), "GNU parallel is not installed");
-        eprintln!("SKIPPED: nothing is compared with GNU parallel, which is not installed");
-    }
-    is_gnu.then_some(path)
-}
-
-/// Options, the line of shell, where its inputs come from; then standard output and standard error.
-type Case = (&'static [&'static str], &'static str, &'static [&'static str], &'static str, &'static str);
-
-const SAYS: &str = "printf '%s\\nx' {}; printf 'e\\n\\n' >&2 #";
-
-const CASES: &[Case] = &[
-    // Tags.
-    (&["--tag"], SAYS, &[":::", "a", "b c"], "a\ta\na\txb c\tb c\nb c\tx", "a\te\na\t\nb c\te\nb c\t\n"),
-    (&["--tag"], "echo x #", &[":::", "a", "b", ":::", "1"], "a 1\tx\nb 1\tx\n", ""),
-    (&["--tag", "-n2"], "echo x #", &[":::", "a", "b", "c"], "a b\tx\nc\tx\n", ""),
-    (&["--tag", "-C", ","], "echo {2}", &[":::", "a,b"], "a b\tb\n", ""),
-    (&["--tag"], "true", &[":::", "a"], "", ""),
-    (&["--tag"], "echo x #", &[":::", "it's", "$HOME", ""], "it's\tx\n$HOME\tx\n\tx\n", ""),
-    (&["--tag", "-N0"], "echo x", &[":::", "a"], "\tx\n", ""),
-    (
-        &["--tagstring", "{#} {/}|{.} {%}"],
-        "echo x #",
-        &[":::", "d/a.b", "c"],
-        "1 a.b|d/a 1\tx\n2 c|c 1\tx\n",
-        "",
-    ),
-    (&["--tagstring", "{2}-{1}"], "echo x #", &[":::", "a", ":::", "1"], "1-a\tx\n", ""),
-    (&["--tagstring", "a\\tb"], "echo x #", &[":::", "c"], "a\tb\tx\n", ""),
-    (&["--tagstring", "{#}", "--tag"], "echo x #", &[":::", "c"], "1\tx\n", ""),
-    (&["--tagstring", ""], "echo x #", &[":::", "c"], "x\n", ""),
-    // While a job runs.
-    (&["--line-buffer"], SAYS, &[":::", "a", "b"], "a\nxb\nx", "e\n\ne\n\n"),
-    (&["--lb", "--tag"], SAYS, &[":::", "a", "b"], "a\ta\na\txb\tb\nb\tx", "a\te\na\t\nb\te\nb\t\n"),
-    (&["--lb", "-k"], "echo {}; echo {}", &[":::", "a", "b"], "a\na\nb\nb\n", ""),
-    (&["--ungroup"], SAYS, &[":::", "a", "b"], "a\nxb\nx", "e\n\ne\n\n"),
-    (&["-u", "--tag"], "echo {}", &[":::", "a", "b"], "a\nb\n", ""),
-];
-
-#[test]
-fn output_looks_as_with_gnu_parallel() {
-    let parallel = parallel();
-    for (options, line, inputs, stdout, stderr) in CASES {
-        let ours = [&["-q", "-w1"], *options, &["sh", line], inputs].concat();
-        let (out, err, _) = pool_run(&ours);
-        // What a failure says is ours.
-        let err: String = err
-            .lines()
-            .filter(|line| !line.starts_with("pool-run:"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_eq!((out.as_str(), err.as_str()), (*stdout, *stderr), "{ours:?}");
-        if let Some(parallel) = parallel {
-            let order: &[&str] = if options[0].starts_with("--tag") { &["-k"] } else { &[] };
-            let theirs = [&["--will-cite", "-j1"], order, *options, &[*line], inputs].concat();
-            let (out, err, _) = run_in(tempfile::tempdir().unwrap().path(), parallel, &theirs);
-            assert_eq!((out.as_str(), err.as_str()), (*stdout, *stderr), "parallel {theirs:?}");
-        }
-    }
 }
 
 /// Each on purpose.

@@ -1,5 +1,5 @@
 //! When jobs of `pool-run` begin, how long they may take, how often they are tried, and when a run ends early. What GNU
-//! parallel has too is compared with it, where it is installed.
+//! parallel can do too is in `parity`.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -27,79 +27,6 @@ fn pool_run(args: &[&str]) -> (String, String, Option<i32>) {
     run(cargo_bin!("pool-run"), args)
 }
 
-/// GNU parallel, if it is here. Where `SIDESTEP_NEEDS_PARALLEL` is set it has to be.
-fn parallel() -> Option<&'static Path> {
-    let path = Path::new("parallel");
-    let found = Command::new(path).args(["--will-cite", "--version"]).output();
-    let is_gnu = found.is_ok_and(|output| output.stdout.starts_with(b"GNU parallel"));
-    if !is_gnu {
-        assert!(std::env::var_os("SIDESTEP_NEEDS_PARALLEL").is_none(), "GNU parallel is not installed");
-        eprintln!("SKIPPED: nothing is compared with GNU parallel, which is not installed");
-    }
-    is_gnu.then_some(path)
-}
-
-/// Options, the line of shell, inputs; then what comes out, and the exit code.
-type Case = (&'static [&'static str], &'static str, &'static [&'static str], &'static str, i32);
-
-const TEN: &[&str] = &["0", "3", "0", "5", "0", "0", "7", "0", "0", "0"];
-const SAYS: &str = "echo o{}; exit {}";
-
-const CASES: &[Case] = &[
-    // Exit codes count failures.
-    (&[], SAYS, &["0", "0"], "o0\no0\n", 0),
-    (&[], SAYS, TEN, "o0\no3\no0\no5\no0\no0\no7\no0\no0\no0\n", 3),
-    (&[], "kill -9 $$ #", &["a", "b"], "", 2),
-    // An early end.
-    (&["--halt", "never"], SAYS, &["1", "1"], "o1\no1\n", 2),
-    (&["--halt", "now,fail=1"], SAYS, TEN, "o0\no3\n", 3),
-    (&["--halt", "soon,fail=1"], SAYS, TEN, "o0\no3\n", 3),
-    (&["--halt", "1"], SAYS, TEN, "o0\no3\n", 3),
-    (&["--halt", "2"], SAYS, TEN, "o0\no3\n", 3),
-    (&["--halt", "now,fail=2"], SAYS, TEN, "o0\no3\no0\no5\n", 2),
-    (&["--halt", "soon,fail=30%"], SAYS, TEN, "o0\no3\no0\no5\no0\no0\no7\n", 30),
-    (&["--halt", "now,fail=50%"], "exit {}", TEN, "", 3),
-    (&["--halt", "now,success=1"], SAYS, TEN, "o0\n", 0),
-    (&["--halt", "soon,success=2"], SAYS, TEN, "o0\no3\no0\n", 0),
-    (&["--halt", "now,done=2"], SAYS, TEN, "o0\no3\n", 1),
-    (&["--halt", "soon,done=30%"], SAYS, TEN, "o0\no3\no0\n", 10),
-    (&["--halt", "now,fail=1"], "kill -9 $$ #", &["a", "b"], "", 137),
-    // Only the last attempt is shown.
-    (&["--retries", "3"], "echo {} >> tried; wc -l < tried; exit 1", &["a"], "3\n", 1),
-    (&["--retries", "3"], "echo {} >> tried; test $(wc -l < tried) -eq 2", &["a"], "", 0),
-    (&["--retries", "1"], "echo {} >> tried; wc -l < tried; exit 1", &["a"], "1\n", 1),
-    // A job that takes too long fails; what it has said is shown.
-    (&["--timeout", "1"], "echo {}; sleep {}", &["0", "60"], "0\n60\n", 1),
-    (&["--delay", "0.1"], "echo {}", &["a", "b"], "a\nb\n", 0),
-    (&["--dry-run"], "echo {}", &["a", "b"], "echo a\necho b\n", 0),
-    (&["--nice", "3"], "nice #", &["a"], "3\n", 0),
-];
-
-#[test]
-fn runs_end_as_with_gnu_parallel() {
-    let parallel = parallel();
-    for (options, line, inputs, stdout, code) in CASES {
-        let inputs = [&[":::"], *inputs].concat();
-        let ours = [&["-q", "-w1"], *options, &["sh", line], &inputs].concat();
-        let (out, err, exit) = pool_run(&ours);
-        assert_eq!((out.as_str(), exit), (*stdout, Some(*code)), "{ours:?}: {err}");
-        if let Some(parallel) = parallel {
-            let theirs = [&["--will-cite", "-j1", "-k"], *options, &[*line], &inputs].concat();
-            let (out, err, exit) = run(parallel, &theirs);
-            // What `now,fail=50%` of all that did not fail is worth is told in the next test.
-            if *options != ["--halt", "now,fail=50%"] {
-                assert_eq!((out.as_str(), exit), (*stdout, Some(*code)), "parallel {theirs:?}: {err}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_rule_that_has_not_ended_a_run_does_not_change_its_exit_code() {
-    // GNU parallel tells a percentage then too, of which nobody knows that it is one.
-    assert_eq!(pool_run(&["-q", "--halt", "now,fail=50%", "sh", "exit {}", ":::", "0", "1", "0"]).2, Some(1));
-}
-
 #[test]
 fn an_end_at_once_ends_what_runs() {
     let begin = Instant::now();
@@ -113,8 +40,9 @@ fn an_end_at_once_ends_what_runs() {
 #[test]
 fn a_soft_end_lets_what_runs_end() {
     let folder = tempfile::tempdir().unwrap();
-    let line = "test {} = b && { while ! [ -e failed ]; do sleep 0.01; done; echo b; exit 0; }; touch failed; exit 4";
-    let args = ["-w2", "--halt", "soon,fail=1", "sh", line, ":::", "b", "a", "c", "d"];
+    // The second one ends once the first one's failure is known.
+    let line = "test {} = a && exit 4; until grep -q 'exit 4' log; do sleep 0.01; done; echo {}";
+    let args = ["-w2", "--joblog", "log", "--halt", "soon,fail=1", "sh", line, ":::", "a", "b", "c", "d"];
     let (out, err, code) = run_in(folder.path(), cargo_bin!("pool-run"), &args);
     assert_eq!((out.as_str(), code), ("b\n", Some(4)), "{err}");
     assert!(err.contains("halted: 1 ok, 1 failed, 2 not run"), "{err}");
