@@ -11,6 +11,7 @@ mod halt;
 mod inputs;
 mod log;
 mod output;
+mod pages;
 mod running;
 
 use std::fs::{self, File};
