@@ -171,6 +171,14 @@ fn json_tells_more() {
 }
 
 #[test]
+fn json_tells_which_process_ran_a_job() {
+    let log = Log::new("log.jsonl");
+    log.run(&["-w1", "--recycle", "2", "primes", "10", "20", "30"], "");
+    let pids: Vec<_> = log.lines().iter().map(|line| json(line)["pid"].as_u64()).collect();
+    assert!(pids.iter().all(Option::is_some) && pids[0] == pids[1] && pids[1] != pids[2], "{pids:?}");
+}
+
+#[test]
 fn jobs_of_functions_are_in_the_log_too() {
     let log = Log::new("log");
     let (_, _, code) = log.run(&["primes", "100", "x y"], "");

@@ -65,16 +65,23 @@ impl Cells {
 }
 
 impl Sink for Cells {
-    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
-        self.get(item).is_some_and(|cell| cell.accept(item, outcome, output))
+    fn accept(
+        &self,
+        item: Item,
+        by: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool {
+        self.get(item).is_some_and(|cell| cell.accept(item, by, outcome, output))
     }
 
     fn accept_all(&self, first: Item, values: Values<'_>) -> u32 {
         let cells = self.take(first, values.len());
+        let by = Some(values.pid());
         let mut done = 0;
         for ((offset, cell), bytes) in (0..).zip(&cells).zip(values) {
             let accepted =
-                cell.as_ref().is_some_and(|cell| cell.accept(first.after(offset), Ok(bytes), None));
+                cell.as_ref().is_some_and(|cell| cell.accept(first.after(offset), by, Ok(bytes), None));
             done += u32::from(accepted);
         }
         self.put_back(first, cells);

@@ -165,7 +165,9 @@ impl Engine {
                 continue;
             }
             if let Some((outcome, output)) = read.bad {
-                give(outcome, |outcome| answer.sink.accept(answer.first, outcome, output));
+                give(outcome, |outcome| {
+                    answer.sink.accept(answer.first, Some(ends.inbox.pid), outcome, output)
+                });
             }
             answer.sink.publish(answer.first, answer.count);
         }
@@ -236,7 +238,8 @@ impl Ends {
                 read.done += u32::from(outcome.is_ok());
                 read.bad = Some((outcome, output));
             } else {
-                let accept = |outcome: Result<&[u8], JobError>| answer.sink.accept(item, outcome, output);
+                let by = Some(self.inbox.pid);
+                let accept = |outcome: Result<&[u8], JobError>| answer.sink.accept(item, by, outcome, output);
                 read.done += u32::from(give(outcome, accept));
             }
         }

@@ -29,6 +29,11 @@ impl<'a> Values<'a> {
     pub(super) fn new(inbox: &'a Inbox, frames: &'a [(Header, Range<usize>)]) -> Values<'a> {
         Values { inbox, frames: frames.iter() }
     }
+
+    /// The process that they came from.
+    pub(super) fn pid(&self) -> u32 {
+        self.inbox.pid
+    }
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -52,8 +57,14 @@ impl ExactSizeIterator for Values<'_> {}
 /// An outcome comes in two steps, so that it is counted before anybody sees it: [`accept`](Sink::accept) decodes it
 /// and keeps it, [`publish`](Sink::publish) shows it. No lock of the engine is held in either.
 pub(crate) trait Sink: Send + Sync {
-    /// Keeps an item's outcome; tells whether it is a value.
-    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool;
+    /// Keeps an item's outcome, which came from the process `by`, if from any; tells whether it is a value.
+    fn accept(
+        &self,
+        item: Item,
+        by: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool;
     /// Keeps the results of consecutive items, all of them bytes of values; tells how many are values indeed.
     fn accept_all(&self, first: Item, values: Values<'_>) -> u32 {
         accept_each(self, first, values)
@@ -68,5 +79,6 @@ pub(crate) trait Sink: Send + Sync {
 
 /// [`Sink::accept_all`], one by one.
 pub(crate) fn accept_each(sink: &(impl Sink + ?Sized), first: Item, values: Values<'_>) -> u32 {
-    (0..).zip(values).map(|(at, bytes)| u32::from(sink.accept(first.after(at), Ok(bytes), None))).sum()
+    let by = Some(values.pid());
+    (0..).zip(values).map(|(at, bytes)| u32::from(sink.accept(first.after(at), by, Ok(bytes), None))).sum()
 }

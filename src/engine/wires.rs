@@ -99,7 +99,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn hand_over(self) {
-        self.sink.accept(self.item, Err(self.error), self.output);
+        self.sink.accept(self.item, None, Err(self.error), self.output);
         self.sink.publish(self.item, 1);
     }
 }

@@ -350,7 +350,13 @@ impl<R> Cell<R> {
 }
 
 impl<R: Send + 'static> Sink for Cell<R> {
-    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+    fn accept(
+        &self,
+        item: Item,
+        _: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool {
         let result = outcome.and_then(|bytes| {
             let value = (self.decode)(bytes).map_err(|message| self.place(item.id).decode(message))?;
             Ok((value, bytes))

@@ -332,7 +332,13 @@ impl<R: Send + 'static> Results<R> {
 }
 
 impl<R: Send + 'static> Sink for Results<R> {
-    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+    fn accept(
+        &self,
+        item: Item,
+        _: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool {
         let result = outcome.and_then(|bytes| {
             let value = self.decoder.one(bytes).map_err(|message| self.place(item.id).decode(message))?;
             self.hooks.success(|| self.decoder.one(bytes).ok());

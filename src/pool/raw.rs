@@ -39,6 +39,8 @@ pub(crate) struct Ticket {
 pub(crate) struct RawResult {
     /// The number that it was handed in with.
     pub(crate) number: u64,
+    /// The process that it ran in, if that has told of its end.
+    pub(crate) by: Option<u32>,
     pub(crate) outcome: Result<Vec<u8>, JobError>,
     /// What the job has printed, if the pool captures it.
     pub(crate) output: Option<Captured>,
@@ -81,10 +83,16 @@ impl Place {
 }
 
 impl Sink for Place {
-    fn accept(&self, _: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+    fn accept(
+        &self,
+        _: Item,
+        by: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool {
         let ok = outcome.is_ok();
         let outcome = outcome.map(<[u8]>::to_vec);
-        *self.kept() = Some(RawResult { number: self.number, outcome, output });
+        *self.kept() = Some(RawResult { number: self.number, by, outcome, output });
         ok
     }
 

@@ -212,7 +212,13 @@ impl<R: Send + 'static> Stream<R> {
 }
 
 impl<R: Send + 'static> Sink for Stream<R> {
-    fn accept(&self, item: Item, outcome: Result<&[u8], JobError>, output: Option<Captured>) -> bool {
+    fn accept(
+        &self,
+        item: Item,
+        _: Option<u32>,
+        outcome: Result<&[u8], JobError>,
+        output: Option<Captured>,
+    ) -> bool {
         let printed = output.as_ref().map_or(0, |output| output.stdout.len() + output.stderr.len());
         let size = outcome.as_ref().map_or(0, |bytes| bytes.len()) + printed;
         let result = outcome.and_then(|bytes| {

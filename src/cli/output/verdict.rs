@@ -90,12 +90,14 @@ pub(crate) struct Judge<'a> {
 
 impl Judge<'_> {
     pub(crate) fn judge(&self, result: RawResult) -> Verdict {
+        let by = result.by;
         let printed = result.output.map(|output| printed(output, &result.outcome));
         let mut verdict = match (result.outcome, self.style) {
             (Err(error), _) => self.error(&error),
             (Ok(bytes), Style::Text | Style::Json) => self.value(bytes),
             (Ok(bytes), Style::Exec | Style::Shell) => self.program(&bytes),
         };
+        verdict.pid = verdict.pid.or(by);
         if let Some(printed) = printed {
             verdict.record.stderr.splice(0..0, printed);
         }
