@@ -29,7 +29,7 @@ impl Plan {
     pub(super) fn new(jobs: &[JobInfo], request: &Request, options: &Options) -> Result<Plan, CliError> {
         let job = jobs::find(jobs, &request.job, options.exe.as_deref()).map_err(CliError::UnknownJob)?;
         let (mut arguments, sources) =
-            Arguments::new(request.clone(), &job, options.json, options.has_columns())?;
+            Arguments::new(request.clone(), &job, options.json, options.input.has_columns())?;
         // With --json what a program writes is a part of its one value.
         if matches!(arguments.style, Style::Exec | Style::Shell) && !options.json {
             arguments.outputs = match options.showing() {

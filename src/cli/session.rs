@@ -183,7 +183,7 @@ impl Shared {
             say("inputs are read from the terminal, one a line; Ctrl-D ends them");
         }
         let done = self.open_log(&job, options)?;
-        let inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+        let inputs = sources.open(&options.input.format()).map_err(CliError::Input)?;
         let tag = options.shown.tag();
         let printer = Printer {
             job: &job.name,
@@ -277,7 +277,7 @@ impl Shared {
 /// Shows what would be run, a line each.
 fn dry_run(plan: Plan, options: &Options) -> Result<u8, CliError> {
     let Plan { job, arguments, sources } = plan;
-    let mut inputs = sources.open(&options.format()).map_err(CliError::Input)?;
+    let mut inputs = sources.open(&options.input.format()).map_err(CliError::Input)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     while let Some(input) = inputs.next().map_err(CliError::Input)? {
         let mut line = arguments.command(&job, &input);
