@@ -114,7 +114,7 @@ fn bash(line: &str, folder: &Path, code: i32) -> Output {
     command.stdin(Stdio::null()).output().expect("bash is there")
 }
 
-/// Whether there is a program, or the command has an option, and does not only accept it.
+/// Whether there is a program, or the command has an option.
 fn has(need: &str, folder: &Path) -> bool {
     match need.strip_prefix("program:") {
         Some(program) => bash(&format!("command -v {program}"), folder, 0).status.success(),
@@ -127,22 +127,7 @@ fn has_option(option: &str, folder: &Path) -> bool {
     let help = String::from_utf8(help).unwrap();
     let name = format!("--{option}");
     let names = |line: &str| line.split([' ', ',', '=', '[']).any(|word| word == name);
-    help.lines().any(|line| line.trim_start().starts_with('-') && names(line)) && works(option, folder)
-}
-
-/// Options that the definition has had before they did anything, each with what shows that they do.
-fn works(option: &str, folder: &Path) -> bool {
-    let (line, code) = match option {
-        "retries" => (
-            "pool-run -q --retries 2 sh '[ -e x{} ] || { touch x{}; false; }' ::: try; r=$?; rm xtry; exit $r",
-            0,
-        ),
-        "dry-run" => ("pool-run -q --dry-run exec false ::: x", 0),
-        "timeout" => ("pool-run -q --timeout 10ms exec sleep ::: 0.5", 1),
-        "halt" => ("test $(pool-run -qw1 --halt now,fail=1 sh 'echo {}; false' ::: 1 2 3 | wc -l) -le 1", 0),
-        _ => return true,
-    };
-    bash(line, folder, 0).status.code() == Some(code)
+    help.lines().any(|line| line.trim_start().starts_with('-') && names(line))
 }
 
 /// Runs a recipe; what is wrong with it, or what it lacks.
