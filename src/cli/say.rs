@@ -46,12 +46,15 @@ pub(super) fn write_all(text: &[u8]) {
     let _ = progress::apart(text, || io::stderr().write_all(text));
 }
 
-/// What went wrong, as the shell's own tools say it: without the error's number.
+/// What went wrong, as the shell's own tools say it: without the error's number, and without the name of a temporary file
+/// that nobody has asked for.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
-    match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(end)) => text[..end].to_owned(),
-        _ => text,
+    // So it stands behind the number where tempfile tells of an error.
+    let has_number = error.raw_os_error().is_some() || text.contains(") at path \"");
+    match text.rfind(" (os error ").filter(|_| has_number) {
+        Some(end) => text[..end].to_owned(),
+        None => text,
     }
 }
 
@@ -72,5 +75,7 @@ mod tests {
     fn a_reason_has_no_number() {
         assert_eq!(reason(&io::Error::from_raw_os_error(13)), "Permission denied");
         assert_eq!(reason(&io::Error::other("worn out (os error")), "worn out (os error");
+        let of_temporary = tempfile::tempdir_in("/no/such").unwrap_err();
+        assert_eq!(reason(&of_temporary), "No such file or directory");
     }
 }
