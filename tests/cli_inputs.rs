@@ -186,7 +186,11 @@ fn peak(lines: u32, options: &[&str]) -> u64 {
 
 #[test]
 fn many_inputs_take_no_more_memory_than_few() {
-    for options in [&[][..], &["-k"], &["--unordered"]] {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    let log = ["--joblog", log.to_str().unwrap(), "--bar"];
+    for options in [&[][..], &["-k"], &["--unordered"], &log] {
+        let _ = fs::remove_file(log[1]);
         let (few, many) = (peak(5_000, options), peak(200_000, options));
         assert!(many < few + 4_000, "{options:?}: {few} KiB for few lines, {many} KiB for many");
     }
