@@ -172,6 +172,32 @@ fn results_that_cannot_be_kept_are_an_error() {
     assert!(stderr.contains("cannot keep results in a temporary file in /no/such"), "{stderr}");
 }
 
+/// A folder for temporary files that is full, or cannot be written, as on a disk of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn results_for_which_there_is_no_room_are_an_error_and_not_cut() {
+    let apart = |line: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-ec", line]);
+        command
+    };
+    if !apart("mount -t tmpfs tmpfs /mnt").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return;
+    }
+    for (how, why) in [("size=64k", "No space left on device"), ("size=64k,ro", "Read-only file system")] {
+        let folder = tempfile::tempdir().unwrap();
+        let line = HELD_BACK.replace("FIFO", fifo(&folder, "never").to_str().unwrap());
+        let script = format!(r#"mount -t tmpfs -o {how} tmpfs /mnt; TMPDIR=/mnt exec "$@""#);
+        let mut command = apart(&script);
+        command.args(["sh", env!("CARGO_BIN_EXE_pool-run"), "-w2", "sh", &line, ":::"]);
+        let output = command.args(["1", "2", "3", "4", "5", "6"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{stderr}");
+        assert!(stderr.contains(&format!("in a temporary file in /mnt: {why}; make room")), "{stderr}");
+    }
+}
+
 /// The most memory that a process has had so far, in KiB.
 fn peak(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
