@@ -19,6 +19,11 @@ use crate::serve;
 /// job starts is mistaken for one.
 pub const MARKER: &str = "--sidestep-worker";
 
+/// The argument before a file with a job that has failed: `init` runs that job, in this process and without a pool, and
+/// does not return. It is what `pool-run --replay FILE` executes the program of the job with. As with [`MARKER`], a program
+/// that has other first arguments never notices.
+pub const REPLAY: &str = "--sidestep-replay";
+
 /// Where a worker finds its jobs.
 pub const JOBS_FD: RawFd = 3;
 /// Where a worker writes its results.
@@ -33,8 +38,9 @@ static SERVING: AtomicBool = AtomicBool::new(false);
 /// Makes the `#[job]`s of this program known, and turns a worker copy into a worker. It is the first line of `main`.
 ///
 /// In the program that a user starts it returns at once. In a copy that a pool has started it serves jobs and never
-/// returns, so what stands before it runs in each worker too. Test and bench binaries, which have no `main` of
-/// their own, use [`worker_entry!`](crate::worker_entry) instead.
+/// returns, so what stands before it runs in each worker too. In a program that `pool-run --replay` has turned into it runs
+/// the one job that has failed, and ends. Test and bench binaries, which have no `main` of their own, use
+/// [`worker_entry!`](crate::worker_entry) instead.
 ///
 /// If two jobs have one name it says so on stderr, names both places, and ends the program with code 125.
 pub fn init() {
@@ -50,6 +56,9 @@ pub fn init_with(registry: Registry) {
         Ok(table) => table,
         Err(duplicate) => refuse(&duplicate.to_string()),
     };
+    if argument(1).as_deref() == Some(REPLAY.as_bytes()) {
+        replay(table);
+    }
     if !is_worker_copy() || SERVING.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -61,7 +70,7 @@ pub fn init_with(registry: Registry) {
 
 /// Whether this process was started as a worker, by its first argument.
 pub fn is_worker_copy() -> bool {
-    first_argument().as_deref() == Some(MARKER.as_bytes())
+    argument(1).as_deref() == Some(MARKER.as_bytes())
 }
 
 /// Whether this process is a worker that has reached `init`.
@@ -69,12 +78,28 @@ pub fn is_serving() -> bool {
     SERVING.load(Ordering::Acquire)
 }
 
-fn first_argument() -> Option<Vec<u8>> {
-    match std::env::args_os().nth(1) {
+fn argument(number: usize) -> Option<Vec<u8>> {
+    match std::env::args_os().nth(number) {
         Some(argument) => Some(argument.into_vec()),
         // Before `main` some systems have not told the standard library its arguments yet.
-        None => std::fs::read("/proc/self/cmdline").ok()?.split(|byte| *byte == 0).nth(1).map(<[u8]>::to_vec),
+        None => {
+            let line = std::fs::read("/proc/self/cmdline").ok()?;
+            line.split(|byte| *byte == 0).nth(number).map(<[u8]>::to_vec)
+        }
     }
+}
+
+#[cfg(feature = "json")]
+fn replay(table: &registry::Table) -> ! {
+    match argument(2).filter(|file| !file.is_empty()) {
+        Some(file) => crate::replay::replay(std::ffi::OsString::from_vec(file).as_ref(), table),
+        None => refuse(&format!("there is no file behind {REPLAY}")),
+    }
+}
+
+#[cfg(not(feature = "json"))]
+fn replay(_: &registry::Table) -> ! {
+    refuse("this program was built without sidestep's feature `json`, which it takes to replay a job")
 }
 
 fn refuse(why: &str) -> ! {

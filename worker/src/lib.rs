@@ -13,6 +13,7 @@
 //! | `attribute` | what `#[job]` leaves in a binary |
 //! | `entry`, `serve`, `run` | from the start of a copy to its serve loop, and what it does there |
 //! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
+//! | `kept`, `replay` | a job that has failed as a file, and how it runs again without a pool |
 //! | [`orphaned`] | what a worker still does when its parent is gone |
 
 #[cfg(feature = "macros")]
@@ -36,6 +37,9 @@ mod failure;
 pub mod frame;
 #[doc(hidden)]
 pub mod job;
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub mod kept;
 mod limits;
 mod link;
 mod marks;
@@ -50,6 +54,9 @@ pub mod panics;
 pub mod patience;
 #[doc(hidden)]
 pub mod registry;
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub mod replay;
 mod run;
 mod serve;
 #[doc(hidden)]

@@ -212,6 +212,14 @@ pub struct JobInfo {
     pub doc: String,
 }
 
+impl JobInfo {
+    /// Whether a result has nothing to show, if it is no error.
+    pub fn returns_nothing(&self) -> bool {
+        let output = &self.output;
+        output == "()" || output.starts_with("Result<(), ") || output == "Option<()>"
+    }
+}
+
 /// One argument of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArgInfo {

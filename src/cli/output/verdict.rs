@@ -141,7 +141,7 @@ impl Judge<'_> {
         if *kind != 0 {
             return Verdict::failed(Problem::new(self.error_text(text)));
         }
-        if text.is_empty() && self.returns_nothing() {
+        if text.is_empty() && self.job.returns_nothing() {
             return Verdict::ok(Vec::new());
         }
         bytes.remove(0);
@@ -155,11 +155,6 @@ impl Judge<'_> {
             Ok(inner) if self.style == Style::Json => inner,
             _ => String::from_utf8_lossy(text).into_owned(),
         }
-    }
-
-    fn returns_nothing(&self) -> bool {
-        let output = &self.job.output;
-        output == "()" || output.starts_with("Result<(), ") || output == "Option<()>"
     }
 
     /// A program's outputs, as they are.
