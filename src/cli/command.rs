@@ -7,7 +7,7 @@ use super::ending::{CliError, Ending};
 use super::options::{self, About, Options};
 use super::plan::{all_jobs, own_jobs};
 use super::say::program;
-use super::{help, list, session};
+use super::{help, list, replay, session};
 
 /// Does what the command line says; returns the exit code.
 pub(super) fn run() -> Result<u8, CliError> {
@@ -17,6 +17,9 @@ pub(super) fn run() -> Result<u8, CliError> {
     };
     if let Some(text) = told(&options)? {
         return print(|| io::stdout().write_all(text.as_bytes()));
+    }
+    if let Some(file) = &options.kept.replay {
+        return replay::replay(file, options.exe.as_deref());
     }
     let request = options.request()?;
     let ending = Arc::new(Ending::default());

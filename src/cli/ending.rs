@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use super::input::InputError;
 use super::joblog::LogError;
 use super::jobs::UnknownJob;
+use super::replay::ReplayError;
 use super::say::{reason, say};
 use super::{orphans, progress, signals};
 use crate::{JobError, Pool, PoolError};
@@ -25,8 +26,8 @@ const MANY_FAILED: u8 = 101;
 pub(super) const DEADLINE: u8 = 124;
 /// The command itself failed.
 pub(super) const INTERNAL: u8 = 125;
-const CANNOT_START: u8 = 126;
-const NOT_FOUND: u8 = 127;
+pub(super) const CANNOT_START: u8 = 126;
+pub(super) const NOT_FOUND: u8 = 127;
 const USAGE: u8 = 64;
 
 /// The code that tells how many jobs failed.
@@ -54,6 +55,7 @@ pub(super) enum CliError {
     File { path: PathBuf, cause: io::Error },
     Thread(io::Error),
     Log(LogError),
+    Replay(ReplayError),
 }
 
 impl CliError {
@@ -62,6 +64,7 @@ impl CliError {
             CliError::Usage(_) | CliError::Workers(_) => USAGE,
             CliError::UnknownJob(_) | CliError::NoProgram { .. } => NOT_FOUND,
             CliError::UnusableProgram { .. } | CliError::CannotStart { .. } => CANNOT_START,
+            CliError::Replay(error) => error.code(),
             _ => INTERNAL,
         }
     }
@@ -110,6 +113,7 @@ impl std::fmt::Display for CliError {
             ),
             CliError::Thread(error) => write!(f, "cannot start a thread: {}", reason(error)),
             CliError::Log(error) => error.fmt(f),
+            CliError::Replay(error) => error.fmt(f),
         }
     }
 }

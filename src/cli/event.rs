@@ -112,8 +112,14 @@ pub(crate) struct Ended<'a> {
     pub(crate) stdout: &'a [u8],
     /// What it, or its program, wrote to standard error.
     pub(crate) stderr: &'a [u8],
-    /// What went wrong, if it failed: a sentence's end, as in "it ended with exit code 3".
+    /// What went wrong, if it failed: a sentence's end, as in "it ended with exit code 3",
     pub(crate) error: Option<&'a str>,
+    /// and lines that explain it, as a backtrace, or what a lost worker had written last.
+    pub(crate) details: &'a str,
+    /// What it was called with, if somebody wants to keep that and its input was good for it.
+    pub(crate) args: Option<&'a [u8]>,
+    /// Its worker's number, from 1, if it says so itself.
+    pub(crate) worker: Option<u32>,
 }
 
 /// Someone who is told what happens.

@@ -25,6 +25,7 @@
 //! | `run` | hands jobs to the pool and takes them back: when, how long, how often |
 //! | `output` | what is shown of a job, and when |
 //! | `event` | what a run's watchers are told: `progress`, `report`, `trace`, and the `joblog` |
+//! | `failed`, `replay` | jobs that have failed as files, and how one of them runs again |
 //! | `signals`, `ending`, `orphans`, `strays` | how it ends, and that nothing stays behind |
 //! | `builtin` | the jobs that it brings along |
 
@@ -33,6 +34,7 @@ mod call;
 mod command;
 mod ending;
 mod event;
+mod failed;
 mod help;
 mod input;
 mod joblog;
@@ -43,6 +45,7 @@ mod orphans;
 mod output;
 mod plan;
 mod progress;
+mod replay;
 mod report;
 mod results;
 mod run;
@@ -51,6 +54,7 @@ mod session;
 mod signals;
 mod strays;
 mod trace;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
-use sidestep_worker::wire::JobInfo;
+use sidestep_worker::wire::{Encoding, JobInfo};
 
 use super::ending::{self, CliError, Ending};
 use super::event::Watcher;
+use super::failed::FailedDir;
 use super::joblog::{self, Done, JobLog};
 use super::options::{OnSignal, Options, Request, Showing, Workers};
 use super::output::{IN_MEMORY, Judge, Live, Out, Printer, Reorder};
@@ -200,7 +201,8 @@ impl Shared {
             judge: Judge { job: &job, style: arguments.style, json: options.json },
             printer,
             live,
-            watchers: self.watchers(options)?,
+            watchers: self.watchers(&job, arguments.encoding(), options)?,
+            keeps_args: options.kept.failed_dir.is_some(),
             done: done.as_ref(),
             tally: &self.tally,
             orders: &self.orders,
@@ -222,11 +224,19 @@ impl Shared {
         Ok(Some(done))
     }
 
-    fn watchers(&self, options: &Options) -> Result<Vec<Box<dyn Watcher>>, CliError> {
+    fn watchers(
+        &self,
+        job: &JobInfo,
+        encoding: Encoding,
+        options: &Options,
+    ) -> Result<Vec<Box<dyn Watcher>>, CliError> {
         let (command, now) = (command_line(), SystemTime::now());
         let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(self.display.reporter())];
         if let Some(target) = &options.shown.results {
             watchers.push(Box::new(Results::create(target)?));
+        }
+        if let Some(folder) = &options.kept.failed_dir {
+            watchers.push(Box::new(FailedDir::create(folder, job, encoding, options.exe.as_deref())?));
         }
         if let Some(path) = &options.trace {
             watchers.push(Box::new(Trace::create(path, &command, now)?));

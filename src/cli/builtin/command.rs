@@ -17,31 +17,46 @@ use crate::cli::say::reason;
 
 /// Runs a program.
 pub(super) fn exec(program: Program) -> Result<Finished, String> {
-    run(program, None)
+    run(program, false)
 }
 
 /// Runs a line of shell.
 pub(super) fn sh(program: Program) -> Result<Finished, String> {
-    run(program, Some(["/bin/sh", "-c"]))
+    run(program, true)
 }
 
-fn run(program: Program, through: Option<[&str; 2]>) -> Result<Finished, String> {
-    let slot = try_context().map_or(0, |context| context.slot() as u32) + 1;
+/// What starts the program for the worker with that number, in which nothing is said of inputs and outputs yet.
+pub(crate) fn command(program: &Program, shell: bool, slot: u32) -> Result<Command, String> {
+    let through = if shell { &["/bin/sh", "-c"][..] } else { &[] };
     let own = program.words.iter().map(|word| OsString::from_vec(word.text(slot)));
-    let mut words = through.into_iter().flatten().map(OsString::from).chain(own);
+    let mut words = through.iter().map(OsString::from).chain(own);
     let Some(first) = words.next() else { return Err("there is no program to run".into()) };
     let mut command = Command::new(first);
+    command.args(words).envs(environment(program.number, slot));
+    Ok(command)
+}
+
+/// What is put into the environment of job number `number`. Each twice: the names that GNU parallel gives them are in
+/// many a script.
+pub(crate) fn environment(number: u64, slot: u32) -> [(&'static str, String); 4] {
+    let (number, slot) = (number.to_string(), slot.to_string());
+    [
+        ("POOL_RUN_SEQ", number.clone()),
+        ("PARALLEL_SEQ", number),
+        ("POOL_RUN_SLOT", slot.clone()),
+        ("PARALLEL_JOBSLOT", slot),
+    ]
+}
+
+fn run(program: Program, shell: bool) -> Result<Finished, String> {
+    let slot = try_context().map_or(0, |context| context.slot() as u32) + 1;
+    let mut command = command(&program, shell, slot)?;
     let output = || match program.outputs {
         Outputs::Own => Stdio::inherit(),
         Outputs::Kept | Outputs::Sent { .. } => Stdio::piped(),
     };
-    command.args(words).stdout(output()).stderr(output());
+    command.stdout(output()).stderr(output());
     command.stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-    // Each twice: the names that GNU parallel gives them are in many a script.
-    let number = program.number.to_string();
-    command.env("POOL_RUN_SEQ", &number).env("PARALLEL_SEQ", &number);
-    let place = slot.to_string();
-    command.env("POOL_RUN_SLOT", &place).env("PARALLEL_JOBSLOT", &place);
 
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let begin = Instant::now();

@@ -21,6 +21,7 @@ use std::cell::Cell;
 use sidestep_worker::Registry;
 use sidestep_worker::wire::JobInfo;
 
+pub(crate) use command::{command, environment};
 pub(crate) use piece::{Piece, Stream};
 pub(crate) use program::{Finished, Outputs, Program, Word};
 pub(crate) use text::Text;

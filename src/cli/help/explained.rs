@@ -92,6 +92,14 @@ const EXPLAINED: &[(&str, &str)] = &[
         "Without it the code is the number of failures. A signal still ends the command by that signal.",
     ),
     (
+        "failed_dir",
+        "DIR gets a file NUMBER-JOB.failed for each job that is over and not well: its arguments as they were handed in, its          program, folder, input, error, and what it wrote to standard error last, where that passes through the command. It          is written when the job will not be tried again. The first line is JSON. What is in DIR stays there, but for          files of the same names.",
+    ),
+    (
+        "replay",
+        "In this process, or in the program that has the job, which takes its place: so a debugger, strace or valgrind can          be put in front. A function is called directly, and what exec or sh would start is executed. A panic or a signal          ends it as any program; else the exit code is 0, 1 for a job that failed, or that of the program.          --exe names a program to take instead, as one that was built for debugging.",
+    ),
+    (
         "keep_order",
         "Accepted because other tools need it. What has to wait for its turn waits in memory, and past 64 MiB in a file.",
     ),

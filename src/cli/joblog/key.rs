@@ -40,7 +40,7 @@ impl Run {
     pub(crate) fn new(job: &JobInfo, program: Option<&Path>) -> Result<Run, LogError> {
         match builtin::ALL.iter().any(|built_in| built_in.is(job)) {
             true => Ok(Run::of(&job.name, b"")),
-            false => match content(program) {
+            false => match digest(program) {
                 Ok(digest) => Ok(Run::of(&job.name, &digest)),
                 Err(cause) => {
                     Err(LogError::Program { path: program.unwrap_or(Path::new(OWN)).to_owned(), cause })
@@ -72,7 +72,8 @@ impl Run {
     }
 }
 
-fn content(program: Option<&Path>) -> io::Result<[u8; 32]> {
+/// SHA-256 of another program, or of this one.
+pub(crate) fn digest(program: Option<&Path>) -> io::Result<[u8; 32]> {
     let mut file = match program {
         Some(path) => File::open(path)?,
         None => File::open(OWN).or_else(|_| File::open(std::env::current_exe()?))?,

@@ -30,7 +30,7 @@ use super::event::{Ended, Status, Watcher};
 use append::Appender;
 pub(crate) use done::{Decision, Done};
 pub(crate) use error::LogError;
-pub(crate) use key::Run;
+pub(crate) use key::{Run, digest};
 
 /// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

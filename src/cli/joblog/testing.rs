@@ -32,5 +32,8 @@ pub(super) fn ended<'a>(input: &'a Input, command: &'a [u8], status: Status) -> 
         stdout: b"abc",
         stderr: b"",
         error: None,
+        details: "",
+        args: None,
+        worker: None,
     }
 }

@@ -4,6 +4,7 @@ mod about;
 mod failure;
 mod halt;
 mod input;
+mod kept;
 mod log;
 mod shown;
 mod values;
@@ -24,6 +25,7 @@ use failure::Failure;
 pub(crate) use failure::OnSignal;
 pub(crate) use halt::{Halt, Many, When, Why};
 use input::{InputOptions, Text, is_separator, parse_text};
+use kept::Kept;
 use log::Log;
 pub(crate) use shown::Showing;
 use shown::Shown;
@@ -104,6 +106,9 @@ pub(super) struct Options {
     pub(super) failure: Failure,
 
     #[command(flatten)]
+    pub(super) kept: Kept,
+
+    #[command(flatten)]
     pub(super) log: Log,
 
     /// Print results in the order of inputs (the default)
@@ -175,6 +180,9 @@ impl Options {
         if options.about.list && !options.words.is_empty() {
             return Err(usage("--list takes no JOB: it shows all of them"));
         }
+        if options.kept.replay.is_some() {
+            kept::check_alone(&command, &matches)?;
+        }
         Ok(options)
     }
 
@@ -211,7 +219,7 @@ impl Options {
 
     /// Whether someone wants what jobs write, once it is shown.
     pub(super) fn keeps_output(&self) -> bool {
-        self.shown.results.is_some() || self.report.is_some()
+        self.shown.results.is_some() || self.report.is_some() || self.kept.failed_dir.is_some()
     }
 }
 

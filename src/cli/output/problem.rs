@@ -70,6 +70,11 @@ impl Problem {
         &self.text
     }
 
+    /// The lines that explain it.
+    pub(crate) fn details(&self) -> &str {
+        &self.details
+    }
+
     /// A worker knows an argument by its number only: adds its name and type.
     pub(crate) fn naming_argument(mut self, job: &JobInfo) -> Problem {
         let Some((number, rest)) = self.text.strip_prefix("argument ").and_then(|text| text.split_once(' '))

@@ -36,6 +36,9 @@ pub(crate) fn ended<R>(number: u64, status: Status, millis: u64, tell: impl FnOn
         stdout: b"",
         stderr: b"",
         error: None,
+        details: "",
+        args: None,
+        worker: None,
     })
 }
 

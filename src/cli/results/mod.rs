@@ -6,8 +6,6 @@
 mod name;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +13,7 @@ use super::call::Template;
 use super::ending::CliError;
 use super::event::{Ended, Watcher};
 use super::input::Input;
+use super::whole::{make, write};
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,29 +98,10 @@ impl Watcher for Results {
         if let Some(folder) = stdout.parent() {
             make(folder)?;
         }
-        write(&stdout, job.stdout)?;
-        write(&stderr, job.stderr)?;
-        write(&seq, (job.input.number + 1).to_string().as_bytes())
+        write(&stdout, &[job.stdout])?;
+        write(&stderr, &[job.stderr])?;
+        write(&seq, &[(job.input.number + 1).to_string().as_bytes()])
     }
-}
-
-fn make(folder: &Path) -> Result<(), CliError> {
-    fs::create_dir_all(folder).map_err(|cause| CliError::File { path: folder.to_owned(), cause })
-}
-
-/// Writes a file, which has its name once it is whole.
-fn write(path: &Path, text: &[u8]) -> Result<(), CliError> {
-    let mut part = OsString::from(".");
-    part.push(path.file_name().unwrap_or_default());
-    part.push(".part");
-    let part = path.with_file_name(part);
-    File::create(&part)
-        .and_then(|mut file| file.write_all(text))
-        .and_then(|()| fs::rename(&part, path))
-        .map_err(|cause| {
-            let _ = fs::remove_file(&part);
-            CliError::File { path: path.to_owned(), cause }
-        })
 }
 
 #[cfg(test)]

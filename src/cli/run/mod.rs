@@ -82,6 +82,28 @@ pub(super) enum End {
     Deadline,
 }
 
+/// An attempt that is over.
+#[derive(Clone, Copy)]
+struct Past<'j> {
+    input: &'j Input,
+    attempt: Attempt,
+    args: Option<&'j [u8]>,
+    lane: Option<usize>,
+    began: Instant,
+}
+
+impl Past<'_> {
+    fn of(job: &Job) -> Past<'_> {
+        let Job { input, attempt, args, lane, began, .. } = job;
+        Past { input, attempt: *attempt, args: args.as_deref(), lane: *lane, began: *began }
+    }
+
+    /// One that has not begun.
+    fn refused(input: &Input, attempt: Attempt, now: Instant) -> Past<'_> {
+        Past { input, attempt, args: None, lane: None, began: now }
+    }
+}
+
 /// A job that waits for its next attempt.
 struct Again {
     input: Input,
@@ -98,6 +120,8 @@ pub(super) struct Run<'a> {
     /// Where output is shown while jobs run, if it is.
     pub(super) live: Option<&'a Live>,
     pub(super) watchers: Vec<Box<dyn Watcher>>,
+    /// Whether one of them wants to know what jobs were called with.
+    pub(super) keeps_args: bool,
     /// What an earlier run has done already.
     pub(super) done: Option<&'a Done>,
     pub(super) tally: &'a Tally,
@@ -304,23 +328,25 @@ impl Driver<'_> {
             Ok(args) => args,
             Err(bad) => {
                 let verdict = Verdict::refused(bad.to_string());
-                return self.end_of(&input, attempt, None, now, verdict, now);
+                return self.end_of(Past::refused(&input, attempt, now), verdict, now);
             }
         };
         if let Some(live) = self.run.live {
             live.begin(&input);
         }
+        let kept = self.run.keeps_args.then(|| args.clone());
         let number = self.state.table.next();
         let ticket = match self.run.desk.submit(number, args) {
             Ok(ticket) => ticket,
             Err(error) if ends_all(&error) => return Err(CliError::Job(error)),
             Err(error) => {
                 let verdict = Verdict::refused(error.to_string());
-                return self.end_of(&input, attempt, None, now, verdict, now);
+                let past = Past { args: kept.as_deref(), ..Past::refused(&input, attempt, now) };
+                return self.end_of(past, verdict, now);
             }
         };
         self.state.bytes += input.len();
-        if let Some(slot) = self.state.table.add(input, attempt, ticket, now)
+        if let Some(slot) = self.state.table.add(input, attempt, kept, ticket, now)
             && let Some(job) = self.state.table.get(number)
         {
             let at = self.state.start.1 + (now - self.state.start.0);
@@ -365,7 +391,7 @@ impl Driver<'_> {
         let attempt = Attempt { crashes, ..job.attempt };
         if self.is_tried_again(verdict.status, attempt) {
             let command = self.command(&job.input);
-            let ended = self.ended(&job.input, &command, attempt, job.lane, job.began, &verdict, now);
+            let ended = self.ended(Past { attempt, ..Past::of(&job) }, &command, &verdict, now);
             let ended = Ended { again: true, ..ended };
             self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
             let pause = self.pause(job.input.number, attempt.number);
@@ -385,7 +411,7 @@ impl Driver<'_> {
         if let Some(tried) = tried {
             verdict.problem = verdict.problem.map(|problem| problem.explained(&tried));
         }
-        self.end_of(&job.input, attempt, job.lane, job.began, verdict, now)
+        self.end_of(Past { attempt, ..Past::of(&job) }, verdict, now)
     }
 
     fn is_tried_again(&self, status: Status, attempt: Attempt) -> bool {
@@ -410,17 +436,10 @@ impl Driver<'_> {
     }
 
     /// A job is over: it is told, shown and counted.
-    fn end_of(
-        &mut self,
-        input: &Input,
-        attempt: Attempt,
-        lane: Option<usize>,
-        began: Instant,
-        verdict: Verdict,
-        now: Instant,
-    ) -> Result<(), CliError> {
+    fn end_of(&mut self, past: Past<'_>, verdict: Verdict, now: Instant) -> Result<(), CliError> {
+        let Past { input, lane, began, .. } = past;
         let command = self.command(input);
-        let ended = self.ended(input, &command, attempt, lane, began, &verdict, now);
+        let ended = self.ended(past, &command, &verdict, now);
         let mut record = Record::default();
         self.run.printer.log(&ended, &mut record)?;
         self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
@@ -443,17 +462,8 @@ impl Driver<'_> {
         self.run.arguments.command(self.run.judge.job, input)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are what an event tells")]
-    fn ended<'e>(
-        &self,
-        input: &'e Input,
-        command: &'e [u8],
-        attempt: Attempt,
-        lane: Option<usize>,
-        began: Instant,
-        verdict: &'e Verdict,
-        now: Instant,
-    ) -> Ended<'e> {
+    fn ended<'e>(&self, past: Past<'e>, command: &'e [u8], verdict: &'e Verdict, now: Instant) -> Ended<'e> {
+        let Past { input, attempt, args, lane, began } = past;
         let (start, clock) = self.state.start;
         let (began, took) = verdict.time.unwrap_or((clock + (began - start), now - began));
         Ended {
@@ -472,6 +482,9 @@ impl Driver<'_> {
             stdout: &verdict.record.stdout,
             stderr: &verdict.record.stderr,
             error: verdict.problem.as_ref().map(|problem| problem.text()),
+            details: verdict.problem.as_ref().map_or("", |problem| problem.details()),
+            args,
+            worker: verdict.slot,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::table::{Ending, Job};
-use super::{Again, CREW_EVERY, Course, Driver, ENOUGH};
+use super::{Again, CREW_EVERY, Course, Driver, ENOUGH, Past};
 use crate::cli::ending::CliError;
 use crate::cli::event::{Ended, Status};
 use crate::cli::options::Timeout;
@@ -126,9 +126,10 @@ impl Driver<'_> {
         now: Instant,
     ) -> Result<(), CliError> {
         let of_run = Verdict::ended("it was ended with the run");
-        let of_run = Verdict { pid: verdict.pid, time: verdict.time, usage: verdict.usage, ..of_run };
+        let Verdict { pid, time, usage, slot, .. } = *verdict;
+        let of_run = Verdict { pid, time, usage, slot, ..of_run };
         let command = self.command(&job.input);
-        let ended = self.ended(&job.input, &command, job.attempt, job.lane, job.began, &of_run, now);
+        let ended = self.ended(Past::of(job), &command, &of_run, now);
         self.run.printer.log(&ended, &mut Record::default())?;
         self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
         self.drop_job(job)
@@ -169,12 +170,13 @@ impl Driver<'_> {
         let Some(number) = self.state.table.youngest() else { return Ok(()) };
         let Some(job) = self.state.table.get(number) else { return Ok(()) };
         self.run.desk.withdraw(job.ticket, true);
-        if let Some(Job { input, attempt, lane, began, .. }) = self.state.table.remove(number, now) {
+        if let Some(job) = self.state.table.remove(number, now) {
             let verdict = Verdict::ended("it had to give way: there was too little memory");
-            let command = self.command(&input);
-            let ended = self.ended(&input, &command, attempt, lane, began, &verdict, now);
+            let command = self.command(&job.input);
+            let ended = self.ended(Past::of(&job), &command, &verdict, now);
             let ended = Ended { again: true, ..ended };
             self.run.watchers.iter_mut().try_for_each(|watcher| watcher.ended(&ended))?;
+            let Job { input, attempt, .. } = job;
             self.state.bytes -= input.len();
             if let Some(live) = self.run.live {
                 live.end(&input, false).map_err(CliError::Output)?;

@@ -39,6 +39,8 @@ pub(super) struct Ending {
 pub(super) struct Job {
     pub(super) input: Input,
     pub(super) attempt: Attempt,
+    /// What it was called with, if somebody wants to keep that.
+    pub(super) args: Option<Vec<u8>>,
     pub(super) ticket: Ticket,
     pub(super) lane: Option<usize>,
     /// When it began; when it was handed in, until then.
@@ -108,12 +110,13 @@ impl Table {
         &mut self,
         input: Input,
         attempt: Attempt,
+        args: Option<Vec<u8>>,
         ticket: Ticket,
         now: Instant,
     ) -> Option<usize> {
         let number = self.next;
         self.next += 1;
-        let job = Job { input, attempt, ticket, lane: None, began: now, ending: None };
+        let job = Job { input, attempt, args, ticket, lane: None, began: now, ending: None };
         self.jobs.insert(number, job);
         self.waiting.push_back(number);
         self.fill(now);

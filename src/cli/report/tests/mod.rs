@@ -72,6 +72,9 @@ impl Job {
             stdout: &self.stdout,
             stderr: &self.stderr,
             error: self.error.as_deref(),
+            details: "",
+            args: None,
+            worker: None,
         });
     }
 }
