@@ -53,8 +53,8 @@ pub fn run(kept: &Kept, table: &Table) -> io::Result<i32> {
     };
     enter(&kept.header);
     let stdout = take_stdout()?;
-    // A worker of the command sees first attempts only.
-    context::begin_run(Context { id: number.saturating_sub(1), attempt: 1, slot: *slot });
+    // What a worker of the command sees, where each job is tried once: further attempts are new to it.
+    context::begin_run(Context { id: *number, attempt: 1, slot: *slot });
     context::set(Some(0));
     let mut result = Vec::new();
     let outcome = table.serve(at, *encoding, &kept.args, &mut Buffer::new(&mut result, None));
