@@ -314,7 +314,10 @@ fn a_program_gets_its_words_as_they_are() {
         options.iter().chain(&words).map(OsString::from).chain([odd, "'$x' *".into()]).collect();
     let ran = place.pool_run(&args, b"\xe9 \n\0");
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.starts_with(b"<a  b><c\nd><\xe9 \n><1-1><\xff\xfe><'$x' *>/"), "{ran:?}");
+    // Which slot it has is chance, and the same in the replay.
+    assert!(ran.stdout.starts_with(b"<a  b><c\nd><\xe9 \n><1-"), "{ran:?}");
+    let end = b"><\xff\xfe><'$x' *>/";
+    assert!(ran.stdout.windows(end.len()).any(|bytes| bytes == end), "{ran:?}");
     let replayed = place.replay(&place.kept());
     assert_eq!((replayed.stdout, replayed.code), (ran.stdout, 4), "{}", replayed.stderr);
 }
