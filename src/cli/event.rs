@@ -135,6 +135,9 @@ pub(crate) trait Watcher {
     /// What was to be written cannot be: the run ends.
     fn ended(&mut self, job: &Ended<'_>) -> Result<(), CliError>;
 
+    /// An earlier run has done the job of an input: it is none of this run's.
+    fn left_out(&mut self) {}
+
     /// There is nothing more to come.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(crate) struct Counts {
     crashed: AtomicU64,
     timed_out: AtomicU64,
     ended: AtomicU64,
+    left_out: AtomicU64,
     /// In nanoseconds.
     longest: AtomicU64,
     /// How many jobs took so long, by the code for a duration that workers use too.
@@ -64,6 +65,7 @@ impl Default for Counts {
             crashed: AtomicU64::default(),
             timed_out: AtomicU64::default(),
             ended: AtomicU64::default(),
+            left_out: AtomicU64::default(),
             longest: AtomicU64::default(),
             times: [const { AtomicU64::new(0) }; 256],
         }
@@ -88,6 +90,15 @@ impl Counts {
                 self.longest.store(nanos, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Counts an input that is no job of this run. Only ever called by the thread that counts.
+    pub(super) fn leave_out(&self) {
+        add_one(&self.left_out);
+    }
+
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     pub(super) fn sums(&self) -> Sums {

@@ -73,7 +73,8 @@ struct Run {
     began: Instant,
     /// Processor time of children before the run.
     processor: Duration,
-    total: OnceLock<u64>,
+    /// How many inputs there are, if that is known.
+    inputs: OnceLock<u64>,
     counts: Counts,
     running: Running,
     screen: Mutex<Screen>,
@@ -84,6 +85,12 @@ struct Run {
 }
 
 impl Run {
+    /// How many jobs there are to run, if that is known: all inputs, but for those that an earlier run has done.
+    fn total(&self) -> Option<u64> {
+        let inputs = self.inputs.get()?;
+        Some(inputs.saturating_sub(self.counts.left_out()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Screen> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +156,7 @@ impl Display {
             setup,
             began,
             processor: summary::processor_time(),
-            total: OnceLock::new(),
+            inputs: OnceLock::new(),
             counts: Counts::default(),
             running: Running::default(),
             screen: Mutex::new(Screen::new(shape, shown, began + delay)),
@@ -158,9 +165,9 @@ impl Display {
         }))
     }
 
-    /// Notes how many jobs there will be. The first word counts.
+    /// Notes how many inputs there will be. The first word counts.
     pub(crate) fn expect(&self, total: u64) {
-        let _ = self.0.total.set(total);
+        let _ = self.0.inputs.set(total);
     }
 
     /// Who has to be told what happens.
@@ -172,7 +179,7 @@ impl Display {
     pub(crate) fn list_running(&self) {
         let (jobs, _) = self.0.running.oldest(usize::MAX, Duration::ZERO);
         let done = self.0.counts.sums().done();
-        let of = self.0.total.get().map(|total| format!(" of {total}")).unwrap_or_default();
+        let of = self.0.total().map(|total| format!(" of {total}")).unwrap_or_default();
         let mut text = format!("{}: {} running, {done}{of} done\n", say::program(), jobs.len());
         for job in jobs {
             text += &job.line(job.pid.and_then(running::resident));
@@ -258,6 +265,10 @@ impl Watcher for Reporter {
             self.display.0.counts.count(job);
         }
         Ok(())
+    }
+
+    fn left_out(&mut self) {
+        self.display.0.counts.leave_out();
     }
 
     fn close(&mut self) -> Result<(), CliError> {

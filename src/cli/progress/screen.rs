@@ -223,6 +223,6 @@ impl Run {
     /// What is shown now.
     fn snapshot(&self, rate: f64, most: usize, at_least: Duration) -> Snapshot {
         let running = self.running.oldest(most, at_least);
-        Snapshot::new(self.counts.sums(), self.total.get().copied(), self.began.elapsed(), rate, running)
+        Snapshot::new(self.counts.sums(), self.total(), self.began.elapsed(), rate, running)
     }
 }

@@ -315,6 +315,7 @@ impl Driver<'_> {
 
     fn leave_out(&mut self, input: &Input) -> Result<(), CliError> {
         self.run.tally.left_out();
+        self.run.watchers.iter_mut().for_each(|watcher| watcher.left_out());
         self.run.printer.skip(input.number)
     }
 
