@@ -76,6 +76,8 @@ pub(super) const SIGNALS: Section = Section {
             "the first one lets running jobs end and begins no others, the second ends them as --term-seq says, \
                             the third kills them; see --on-signal",
         ),
+        ("TSTP", "Ctrl-Z: what runs is stopped too, until the command goes on"),
+        ("USR1, USR2", "what runs is listed on standard error; progress is shown, or hidden"),
         ("KILL", "whatever kills the command, its workers and what they run end too"),
         ("PIPE", "nobody reads the results: the run ends, quietly"),
     ],
