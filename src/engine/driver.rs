@@ -122,7 +122,8 @@ impl Engine {
         (time, core.finished)
     }
 
-    /// Moves results until `done`, or the deadline. `false` at once if somebody else does so already.
+    /// Moves results until `done`, or the deadline. `false` at once if somebody else does so already, or if the pool has
+    /// ended: then nothing comes any more, and its thread waits for this one to leave.
     pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) -> bool {
         let Some(mut io) = self.try_io() else {
             self.rouse();
@@ -131,6 +132,7 @@ impl Engine {
         let turn = self.turns.begin();
         let polls = self.free_core.load(Ordering::Relaxed) && io.patience.polls();
         let mut poll = Poll::begin(Instant::now(), polls);
+        let mut over = false;
         self.begin_looking(&mut io);
         while !done() {
             let now = Instant::now();
@@ -146,9 +148,10 @@ impl Engine {
                 Step::Ask => Some(Duration::ZERO),
                 Step::Sleep => {
                     poll.give_up(&mut io.patience);
-                    let (look, _) = self.sleep_time(Sleep::fall);
+                    let (look, finished) = self.sleep_time(Sleep::fall);
                     self.stop_looking(&mut io);
-                    if done() {
+                    over = finished;
+                    if over || done() {
                         break;
                     }
                     left.into_iter().chain(look).min()
@@ -175,7 +178,7 @@ impl Engine {
             self.poller.wake();
         }
         turn.end(work);
-        true
+        !over
     }
 
     // ---- pages ----
