@@ -86,7 +86,7 @@ fn the_first_signal_lets_what_runs_end() {
         let mut run = Running::new(&["-w1"], WAITS, &["a", "b", "c"]);
         assert_eq!(run.started(), "a\n");
         run.signal(signal);
-        assert_eq!(run.line(), "pool-run: draining 1 running job, 2 not started; signal again to end them\n");
+        assert_eq!(run.line(), "pool-run: draining 1 running job, 2 not started; signal again to end it\n");
         run.release();
         let (status, stdout, stderr) = run.end();
         // It counts, and nothing more was begun. Whoever asked for it is told that it did not end by itself.
@@ -103,7 +103,7 @@ fn the_second_signal_ends_what_runs() {
     run.signal(Signal::SIGINT);
     assert!(run.line().contains("draining"));
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.line(), "pool-run: ending 1 running job; signal again to kill them\n");
+    assert_eq!(run.line(), "pool-run: ending 1 running job; signal again to kill it\n");
     let (status, stdout, stderr) = run.end();
     assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGINT as i32), ""));
     assert_eq!(stderr, "pool-run: interrupted: 0 ok, 0 failed, 3 not run\n");
@@ -143,12 +143,47 @@ fn the_third_signal_kills_at_once() {
 }
 
 #[test]
+fn the_second_signal_ends_what_runs_also_if_nobody_reads() {
+    let line = "case {} in big) head -c 1000000 /dev/zero;; *) echo $$ > started; exec sleep 1000;; esac #";
+    let run = Running::new(&["-w2"], line, &["big", "other"]);
+    let program: i32 = run.started().trim().parse().unwrap();
+    let unread = || rustix::io::ioctl_fionread(run.child.stdout.as_ref().unwrap()).unwrap();
+    // As much as a pipe holds, however much that is.
+    let mut before = 0;
+    eventually("a full pipe", || {
+        std::thread::sleep(Duration::from_millis(50));
+        unread() > 0 && std::mem::replace(&mut before, unread()) == unread()
+    });
+    run.signal(Signal::SIGTERM);
+    run.signal(Signal::SIGINT);
+    let mut child = run.child;
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+    eventually("the program's end", || kill(Pid::from_raw(program), None).is_err());
+}
+
+#[test]
+fn the_first_signal_says_nothing_of_jobs_if_none_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("inputs");
+    mkfifo(&inputs, Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pool-run"));
+    let child = command.arg("-a").arg(&inputs).arg("wc").stderr(Stdio::piped()).spawn().unwrap();
+    // It can be opened when the command has opened it.
+    let _held = File::options().write(true).open(&inputs).unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let expected =
+        "pool-run: interrupted: 0 ok, 0 failed, 0 not run, nor the inputs that were not read yet\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+}
+
+#[test]
 fn the_first_signal_ends_what_runs_if_it_is_to_kill() {
     let options = ["-w1", "--on-signal=kill", "--term-seq", "TERM,1h,KILL"];
     let mut run = Running::new(&options, WAITS, &["a", "b"]);
     run.started();
     run.signal(Signal::SIGHUP);
-    assert_eq!(run.line(), "pool-run: ending 1 running job; signal again to kill them\n");
+    assert_eq!(run.line(), "pool-run: ending 1 running job; signal again to kill it\n");
     let (status, stdout, stderr) = run.end();
     assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGHUP as i32), ""));
     assert_eq!(stderr, "pool-run: interrupted: 0 ok, 0 failed, 2 not run\n");
@@ -170,7 +205,7 @@ fn a_drain_that_takes_longer_than_its_grace_is_an_end() {
     run.signal(Signal::SIGTERM);
     assert!(run.line().contains("draining"));
     let line = run.line();
-    assert_eq!(line, "pool-run: the grace is over; ending 1 running job; signal again to kill them\n");
+    assert_eq!(line, "pool-run: the grace is over; ending 1 running job; signal again to kill it\n");
     let (status, stdout, stderr) = run.end();
     assert_eq!((status.signal(), stdout.as_str()), (Some(Signal::SIGTERM as i32), ""));
     assert_eq!(stderr, "pool-run: interrupted: 0 ok, 0 failed, 2 not run\n");
@@ -212,7 +247,7 @@ fn state_of(pid: i32) -> char {
     stat.rsplit(") ").next().unwrap().chars().next().unwrap()
 }
 
-fn eventually(what: &str, done: impl Fn() -> bool) {
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
         assert!(begin.elapsed() < LONG, "{what} does not come");

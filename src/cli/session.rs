@@ -27,6 +27,9 @@ use crate::{Output, Pool};
 /// How long results may take to be written after a signal: longer only if their reader stalls.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
+/// Whoever has not taken results for so long does not read.
+const STALLED: Duration = Duration::from_secs(1);
+
 /// What the threads of a run have in common.
 #[derive(Clone)]
 struct Shared {
@@ -110,13 +113,14 @@ impl Shared {
             Wish::End { signal, times: ..3 } if !self.orders.are_heeded() => self.kill(signal, "interrupted"),
             Wish::End { signal, times: 1 } => {
                 let _ = self.interrupted.set(signal);
-                say(self.tally.draining());
+                self.tally.draining(signals::way_of(signal)).into_iter().for_each(say);
                 self.orders.give(Course::Drain);
             }
             Wish::End { signal, times: 2 } => {
                 let _ = self.interrupted.set(signal);
-                say(self.tally.ending());
+                say(self.tally.ending(signals::way_of(signal)));
                 self.orders.give(Course::End);
+                self.insist(signal);
             }
             Wish::End { signal, .. } => self.kill(signal, "killed"),
             Wish::Stop => {
@@ -127,6 +131,19 @@ impl Shared {
             Wish::Tell => self.display.list_running(),
             Wish::Toggle => self.display.toggle(),
         }
+    }
+
+    /// Ends it all if an order to end is not heeded: the run may wait for a reader that stalls.
+    fn insist(&self, signal: Signal) {
+        let shared = self.clone();
+        let insist = move || {
+            std::thread::sleep(STALLED);
+            if shared.orders.are_ignored(Course::End) && shared.out.is_busy() {
+                shared.kill(signal, "interrupted")
+            }
+        };
+        // Without it there is still the third signal.
+        let _ = std::thread::Builder::new().name("insist".into()).spawn(insist);
     }
 
     /// Ends it all, now.

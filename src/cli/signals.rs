@@ -3,7 +3,7 @@
 //! A thread of its own waits for them, so that what they cause is ordinary code and not a signal handler. They are
 //! blocked before any other thread starts; all threads inherit that.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 
@@ -73,6 +73,14 @@ impl Blocked {
 /// Stops this process until somebody has it go on.
 pub(super) fn stop() {
     let _ = raise(Signal::SIGSTOP);
+}
+
+/// How whoever has sent a signal can do so again: at a terminal they may not know that it was one.
+pub(super) fn way_of(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGINT if io::stderr().is_terminal() => "Ctrl-C",
+        _ => "signal",
+    }
 }
 
 /// Ends this process by a signal, so that whoever started it sees that it did not end by itself.

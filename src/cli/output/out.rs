@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::cli::{progress, say};
@@ -129,6 +129,11 @@ impl Out {
         };
         std::thread::Builder::new().name("close".into()).spawn(close).is_ok()
             && wait.recv_timeout(limit) == Ok(true)
+    }
+
+    /// Whether someone waits at this moment for whoever reads results.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.inner.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn keep_flushing(&self) -> io::Result<()> {

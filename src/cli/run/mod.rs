@@ -376,7 +376,7 @@ impl Driver<'_> {
         let mut verdict = self.run.judge.judge(result).shown(shown);
         match job.ending.map(|ending| ending.why) {
             Some(Status::TimedOut) => {
-                let why = format!("it was ended after {}", seconds(now - job.began));
+                let why = format!("it was ended after {} (--timeout)", seconds(now - job.began));
                 verdict = verdict.because(Status::TimedOut, why);
             }
             Some(_) if verdict.status != Status::Ok => return self.end_with_run(&job, &verdict, now),

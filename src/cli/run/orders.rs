@@ -60,6 +60,8 @@ impl Grace {
 #[derive(Default)]
 pub(crate) struct Orders {
     course: AtomicU8,
+    /// How far the run goes by now.
+    heeded: AtomicU8,
     /// How long the command was stopped, in nanoseconds.
     stopped: AtomicU64,
     /// Held while the command is stopped.
@@ -79,6 +81,16 @@ impl Orders {
     /// Whether there is a run that heeds them: not before it begins, nor once it is over.
     pub(crate) fn are_heeded(&self) -> bool {
         self.rouser().is_some()
+    }
+
+    /// The run goes no further than that.
+    pub(super) fn heed(&self, course: Course) {
+        self.heeded.fetch_max(course as u8, Ordering::AcqRel);
+    }
+
+    /// Whether there is a run that still goes further than that.
+    pub(crate) fn are_ignored(&self, course: Course) -> bool {
+        self.are_heeded() && Course::of(self.heeded.load(Ordering::Acquire)) < course
     }
 
     /// Has the run do nothing while `stop` stops the command with its jobs; no time passes for them.

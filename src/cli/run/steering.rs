@@ -42,7 +42,7 @@ impl Driver<'_> {
         if !self.state.grace.is_over(ordered, now) {
             return ordered;
         }
-        say(format_args!("the grace is over; {}", self.run.tally.ending()));
+        say(format_args!("the grace is over; {}", self.run.tally.ending("signal")));
         self.run.orders.give(Course::End);
         Course::End
     }
@@ -79,6 +79,7 @@ impl Driver<'_> {
             return Ok(());
         }
         self.state.course = course;
+        self.run.orders.heed(course);
         self.state.intake = None;
         for Again { input, .. } in std::mem::take(&mut self.state.again).into_values() {
             self.run.printer.skip(input.number)?;

@@ -95,9 +95,12 @@ impl Tally {
         left > 0 || more
     }
 
-    /// What to say when a run is to end once what runs has ended.
-    pub(crate) fn draining(&self) -> String {
+    /// What to say when a run is to end once what runs has ended. If nothing runs, that is now.
+    pub(crate) fn draining(&self, again: &str) -> Option<String> {
         let running = self.running.load(Ordering::Relaxed);
+        if running == 0 {
+            return None;
+        }
         let (left, more) = self.left();
         let waiting = left.saturating_sub(running);
         let rest = match (waiting, more) {
@@ -105,12 +108,17 @@ impl Tally {
             (waiting, false) => format!("{waiting} not started"),
             (waiting, true) => format!("{waiting} not started, more inputs not read"),
         };
-        format!("draining {}, {rest}; signal again to end them", jobs(running))
+        Some(format!("draining {}, {rest}; {again} again to end {}", jobs(running), them(running)))
     }
 
     /// What to say when what runs is ended too.
-    pub(crate) fn ending(&self) -> String {
-        format!("ending {}; signal again to kill them", jobs(self.running.load(Ordering::Relaxed)))
+    pub(crate) fn ending(&self, again: &str) -> String {
+        let running = self.running.load(Ordering::Relaxed);
+        if running == 0 {
+            // What keeps it are results that nobody takes.
+            return format!("nothing runs any more; {again} again to leave results that are not written");
+        }
+        format!("ending {}; {again} again to kill {}", jobs(running), them(running))
     }
 
     /// What to say when a run has ended before its inputs did.
@@ -126,4 +134,8 @@ fn jobs(count: u64) -> String {
         1 => "1 running job".to_owned(),
         count => format!("{count} running jobs"),
     }
+}
+
+fn them(count: u64) -> &'static str {
+    if count == 1 { "it" } else { "them" }
 }
