@@ -192,7 +192,7 @@ impl Options {
         let job = match words.next() {
             Some(word) if !is_separator(word) => word.to_string_lossy().into_owned(),
             Some(_) => return Err(usage("there is no JOB before the inputs")),
-            None => return Err(usage("there is no JOB; --list shows all, --help says more")),
+            None => return Err(usage("there is no JOB; --list shows all")),
         };
         let mut args: Vec<OsString> = words.cloned().collect();
         let end = args.iter().position(|word| is_separator(word)).unwrap_or(args.len());

@@ -29,6 +29,8 @@ pub(super) fn brief(sums: Sums, skipped: u64) -> Option<String> {
     let not_run = if skipped > 0 { format!(", {skipped} not run") } else { String::new() };
     match sums.bad() {
         0 if skipped == 0 => None,
+        // What is to be said of that one has been said.
+        1 if skipped == 0 && sums.done() == 1 => None,
         bad => Some(format!("{bad} of {} jobs failed{not_run}", sums.done())),
     }
 }
@@ -80,6 +82,9 @@ mod tests {
         assert_eq!(brief(SUMS, 5).unwrap(), "10 of 1000 jobs failed, 5 not run");
         let well = Sums { ok: 3, ..Sums::default() };
         assert_eq!(brief(well, 0), None);
+        let alone = Sums { failed: 1, ..Sums::default() };
+        assert_eq!(brief(alone, 0), None);
+        assert_eq!(brief(alone, 5).unwrap(), "1 of 1 jobs failed, 5 not run");
         assert_eq!(brief(well, 5).unwrap(), "0 of 3 jobs failed, 5 not run");
     }
 

@@ -106,14 +106,15 @@ fn an_attempt_that_is_not_the_last_is_not_counted() {
 fn a_summary_says_as_much_as_is_wanted() {
     let lines = |talk, status| {
         let display = display(talk);
-        ended(0, status, 5, |job| display.reporter().ended(job)).unwrap();
+        ended(0, Status::Ok, 1, |job| display.reporter().ended(job)).unwrap();
+        ended(1, status, 5, |job| display.reporter().ended(job)).unwrap();
         display.summary(Totals::default())
     };
     let bad = Status::Crashed { signal: Some(11) };
     assert!(lines(Talk::Quiet, bad).is_empty() && lines(Talk::Normal, Status::Ok).is_empty());
-    assert_eq!(lines(Talk::Normal, bad), ["1 of 1 jobs failed"]);
+    assert_eq!(lines(Talk::Normal, bad), ["1 of 2 jobs failed"]);
     let verbose = lines(Talk::Verbose, Status::Ok);
-    assert!(verbose.len() == 2 && verbose[0].ends_with(": 1 ok"), "{verbose:?}");
+    assert!(verbose.len() == 2 && verbose[0].ends_with(": 2 ok"), "{verbose:?}");
     assert!(verbose[1].contains(", max 5.0 ms; processor "), "{verbose:?}");
 }
 
@@ -136,4 +137,13 @@ fn after_a_pause_a_display_is_as_before() {
     display.0.lock().resume();
     display.0.lock().toggle();
     assert!(!shown());
+}
+
+#[test]
+fn what_an_earlier_run_has_done_is_not_waited_for() {
+    let display = display(Talk::Normal);
+    display.expect(3);
+    let mut reporter = display.reporter();
+    reporter.left_out();
+    assert_eq!(display.0.total(), Some(2));
 }
