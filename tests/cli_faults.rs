@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::openpty;
 use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -110,5 +113,57 @@ fn a_job_that_is_ended_with_the_run_is_in_the_log_that_can_say_so() {
             lines[0].contains(r#""status":"failed""#) && lines[1].contains(r#""status":"ended""#),
             "{log}"
         );
+    });
+}
+
+#[test]
+fn a_file_with_the_number_of_workers_may_vanish() {
+    limited(|| {
+        let place = Place::new();
+        place.pipe("started");
+        fs::write(place.path("workers"), "1\n").unwrap();
+        // It runs for longer than it takes until the command looks again.
+        let line = "case {} in a) echo > started; sleep 1.2;; esac; echo {}";
+        let run = place.start(&["-w", "workers", "sh", line, ":::", "a", "b", "c"]);
+        step("waiting until a job runs");
+        fs::read(place.path("started")).unwrap();
+        fs::remove_file(place.path("workers")).unwrap();
+        let (status, stdout, stderr) = run.end();
+        assert_eq!((status.code(), stdout.as_str(), stderr.as_str()), (Some(0), "a\nb\nc\n", ""));
+    });
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_a_run_after_what_runs() {
+    limited(|| {
+        let place = Place::new();
+        ["started", "release"].iter().for_each(|name| place.pipe(name));
+        let pty = openpty(None, None).unwrap();
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        let line = "echo $$ > started; read word < release; echo {} >> ran";
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pool-run"));
+        command.args(["-w1", "sh", line, ":::", "a", "b"]).current_dir(place.0.path());
+        command.stdin(pty.slave.try_clone().unwrap()).stdout(pty.slave.try_clone().unwrap());
+        command.stderr(pty.slave);
+        // SAFETY: these are system calls only; nothing is allocated or locked.
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::setsid()?;
+                // Its standard input by now.
+                rustix::process::ioctl_tiocsctty(BorrowedFd::borrow_raw(0))?;
+                Ok(())
+            })
+        };
+        let mut run = Running(command.spawn().unwrap());
+        // With it the test's copies of the terminal go.
+        drop(command);
+        step("waiting until a job runs");
+        fs::read(place.path("started")).unwrap();
+        drop(pty.master);
+        fs::write(place.path("release"), "go\n").unwrap();
+        step("waiting until the command ends");
+        let status = run.0.wait().unwrap();
+        assert_eq!(status.signal(), Some(Signal::SIGHUP as i32), "{status}");
+        assert_eq!(fs::read_to_string(place.path("ran")).unwrap(), "a\n");
     });
 }
