@@ -105,12 +105,11 @@ impl std::fmt::Display for CliError {
                 std::env::temp_dir().display(),
                 reason(error)
             ),
-            CliError::File { path, cause } => write!(
-                f,
-                "cannot write {}: {}; make room there, or name another file",
-                path.display(),
-                reason(cause)
-            ),
+            CliError::File { path, cause } => {
+                let room =
+                    if cause.kind() == io::ErrorKind::StorageFull { "make room there, or " } else { "" };
+                write!(f, "cannot write {}: {}; {room}name another file", path.display(), reason(cause))
+            }
             CliError::Thread(error) => write!(f, "cannot start a thread: {}", reason(error)),
             CliError::Log(error) => error.fmt(f),
             CliError::Replay(error) => error.fmt(f),
