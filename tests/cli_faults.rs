@@ -148,6 +148,8 @@ fn a_terminal_that_hangs_up_ends_a_run_after_what_runs() {
         // SAFETY: these are system calls only; nothing is allocated or locked.
         unsafe {
             command.pre_exec(|| {
+                // Whoever started these tests in the background may ignore it, and the command would too.
+                nix::sys::signal::signal(Signal::SIGHUP, SigHandler::SigDfl)?;
                 rustix::process::setsid()?;
                 // Its standard input by now.
                 rustix::process::ioctl_tiocsctty(BorrowedFd::borrow_raw(0))?;

@@ -21,6 +21,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use regex::Regex;
@@ -260,6 +261,10 @@ fn shell(folder: &Path, term: &str, terminal: OwnedFd) -> Child {
     // SAFETY: these are system calls only; nothing is allocated or locked.
     unsafe {
         command.pre_exec(|| {
+            // Whoever started these tests in the background may ignore them, and the shell would too.
+            for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            }
             rustix::process::setsid()?;
             // Its standard input by now.
             rustix::process::ioctl_tiocsctty(BorrowedFd::borrow_raw(0))?;
