@@ -35,7 +35,7 @@ impl Context {
     /// handles SIGTERM, which would end it else, and looks at this from time to time can end in good order; one that does
     /// not is killed after the grace. What is cancelled, and what runs when the pool ends, is killed without being asked.
     pub fn stop_requested(&self) -> bool {
-        Link::get().is_some_and(|link| link.page.asked_to_stop())
+        Link::with(|link| link.page.asked_to_stop()).unwrap_or(false)
     }
 }
 

@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::blocks::arena::Arena;
+use crate::lent;
 use crate::link::{self, EXIT_PROTOCOL, Link};
 use crate::own::Own;
 use crate::page::Page;
@@ -63,7 +64,8 @@ pub fn init_with(registry: Registry) {
         return;
     }
     match take_channel() {
-        Ok((link, arena)) => serve::serve(link, arena, table),
+        Ok(Channel::Own(link, arena)) => serve::serve(link, arena, table),
+        Ok(Channel::Lent(server)) => lent::serve(server, table),
         Err(why) => refuse(&format!("{MARKER} is for a pool's own use ({why}); run the program without it")),
     }
 }
@@ -107,13 +109,23 @@ fn refuse(why: &str) -> ! {
     std::process::exit(EXIT_PROTOCOL)
 }
 
+/// Who has started this worker.
+enum Channel {
+    /// The pool that it serves.
+    Own(&'static Link, Option<Arena>),
+    /// A server that lends it to pools.
+    Lent(OwnedFd),
+}
+
 /// Takes the descriptors over, once it is sure that they are what a pool has put there.
-fn take_channel() -> Result<(&'static Link, Option<Arena>), String> {
+fn take_channel() -> Result<Channel, String> {
+    if kind_of(JOBS_FD)? == SFlag::S_IFSOCK {
+        own_session();
+        // SAFETY: this descriptor is open, was made for us by the parent, and this runs once.
+        return Ok(Channel::Lent(unsafe { OwnedFd::from_raw_fd(JOBS_FD) }));
+    }
     for fd in [JOBS_FD, RESULTS_FD, PAGE_FD] {
-        // SAFETY: the borrow ends before anything could close the descriptor; an unused number is an error of fstat.
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-        let stat = fstat(fd).map_err(|_| "its channel is missing".to_owned())?;
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        let kind = kind_of(fd)?;
         if kind != SFlag::S_IFIFO && kind != SFlag::S_IFREG {
             return Err("its channel is something else".into());
         }
@@ -128,7 +140,14 @@ fn take_channel() -> Result<(&'static Link, Option<Arena>), String> {
     let arena = arena.map(|fd| Own::new(move_high(fd)?, 4).map_err(|error| error.to_string())).transpose()?;
     own_session();
     let link = Link::install(page, move_high(jobs)?, move_high(results)?, above);
-    Ok((link.map_err(|error| error.to_string())?, arena.map(Arena::new)))
+    Ok(Channel::Own(link.map_err(|error| error.to_string())?, arena.map(Arena::new)))
+}
+
+fn kind_of(fd: RawFd) -> Result<SFlag, String> {
+    // SAFETY: the borrow ends before anything could close the descriptor; an unused number is an error of fstat.
+    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let stat = fstat(fd).map_err(|_| "its channel is missing".to_owned())?;
+    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
 }
 
 /// Own session and group, so that the terminal's signals reach the parent alone and the group can be killed as

@@ -12,6 +12,7 @@
 //! | [`registry`] | names, numbers and types of jobs |
 //! | `attribute` | what `#[job]` leaves in a binary |
 //! | `entry`, `serve`, `run` | from the start of a copy to its serve loop, and what it does there |
+//! | [`lent`] | a worker that serves one pool after the other |
 //! | `link`, `watcher` | the worker's ends of the channel, and the thread that watches them |
 //! | `kept`, `replay` | a job that has failed as a file, and how it runs again without a pool |
 //! | [`orphaned`] | what a worker still does when its parent is gone |
@@ -40,6 +41,8 @@ pub mod job;
 #[cfg(feature = "json")]
 #[doc(hidden)]
 pub mod kept;
+#[doc(hidden)]
+pub mod lent;
 mod limits;
 mod link;
 mod marks;

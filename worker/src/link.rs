@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -39,12 +39,15 @@ pub(crate) struct Link {
     pub(crate) armed: AtomicBool,
     /// Several short items are being run, one right after the other.
     pub(crate) in_batch: AtomicBool,
+    /// The watcher is to end.
+    pub(crate) closing: AtomicBool,
     /// Where large results are put.
     pub(crate) ring: Ring,
     pid: u32,
 }
 
-static LINK: OnceLock<Link> = OnceLock::new();
+/// The link in use. A worker has one for all its life, one that is [lent](crate::lent) has one after the other.
+static LINK: RwLock<Option<&'static Link>> = RwLock::new(None);
 
 /// Set in a copy of this process that fork() has made.
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -70,27 +73,36 @@ impl Link {
             clapper: Own::new(move_high(clapper.into(), above)?, 3)?,
             armed: AtomicBool::new(false),
             in_batch: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             ring: Ring::default(),
             pid: std::process::id(),
         };
-        // SAFETY: the handler only stores into an atomic, which is allowed in a copy of a threaded process.
-        if unsafe { libc::pthread_atfork(None, None, Some(note_fork)) } != 0 {
-            return Err(io::Error::other("no memory to watch for fork()"));
-        }
-        Ok(LINK.get_or_init(|| link))
+        watch_for_forks()?;
+        let link: &'static Link = Box::leak(Box::new(link));
+        *LINK.write().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        Ok(link)
     }
 
-    /// The link, in a worker.
-    pub(crate) fn get() -> Option<&'static Link> {
-        LINK.get()
+    /// Asks something of the link, if this process is a worker that has one now.
+    pub(crate) fn with<R>(ask: impl FnOnce(&Link) -> R) -> Option<R> {
+        LINK.read().unwrap_or_else(PoisonError::into_inner).map(ask)
+    }
+
+    /// Gives a link back to the system, with its descriptors and its page.
+    ///
+    /// # Safety
+    /// Nobody has the link any more that [`install`](Self::install) gave; the watcher has ended.
+    pub(crate) unsafe fn remove(link: &'static Link) {
+        // Whoever is within `with` comes out first, and nobody comes in again.
+        *LINK.write().unwrap_or_else(PoisonError::into_inner) = None;
+        // SAFETY: `install` has leaked it, and by the caller's promise this is the only reference that is left.
+        drop(unsafe { Box::from_raw(std::ptr::from_ref(link).cast_mut()) });
     }
 
     /// Where large results are put, if this process can reach what is meant for them.
     pub(crate) fn blocks(&'static self) -> Option<ResultBlocks> {
         let arm = || {
-            if let Some(link) = Link::get() {
-                link.arm();
-            }
+            Link::with(Link::arm);
         };
         (self.page.blocks() > 0).then_some(ResultBlocks { ring: &self.ring, page: &self.page, arm })
     }
@@ -148,6 +160,13 @@ impl Link {
         {
             let _ = nix::unistd::write(&self.clapper, &[1]);
         }
+    }
+
+    /// Has the watcher end, once it looks.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.armed.store(false, Ordering::Release);
+        self.arm();
     }
 
     /// The watcher goes back to sleep: writes what may have come while it made up its mind. This waits for the lock: the
@@ -235,6 +254,19 @@ impl Link {
     }
 }
 
+/// Once in a process, however many links it has.
+fn watch_for_forks() -> io::Result<()> {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    // SAFETY: the handler only stores into an atomic, which is allowed in a copy of a threaded process.
+    match unsafe { libc::pthread_atfork(None, None, Some(note_fork)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::other("no memory to watch for fork()")),
+    }
+}
+
 /// What comes from the parent.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
@@ -247,7 +279,7 @@ pub(crate) struct Input {
 /// How many bytes of this worker's results count; `None` in a process that is none.
 #[cfg(feature = "fault-injection")]
 pub fn committed() -> Option<u64> {
-    Link::get().map(|link| link.page.results().committed())
+    Link::with(|link| link.page.results().committed())
 }
 
 /// Bytes to ask for in one read when no large frame is under way.

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::blocks::Buffer;
@@ -21,20 +22,40 @@ use crate::{build, limits, watcher};
 
 /// Serves jobs until the parent says goodbye or is gone.
 pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static Table) -> ! {
+    prepare_process();
+    serve_pool(link, arena, table);
+    std::process::exit(0)
+}
+
+/// What has to be done once, before anything is served.
+pub(crate) fn prepare_process() {
     own_signals();
     panics::install_hook();
+}
+
+/// What a worker says about itself first.
+pub(crate) fn hello(table: &Table) -> Result<Vec<u8>, codec::CodecError> {
     let hello =
         Hello { protocol: PROTOCOL, build: build::fingerprint(), jobs: table.infos().cloned().collect() };
     let mut body = Vec::new();
-    if codec::encode(&hello, &mut body).is_err() {
-        link.end(LastWords::None);
-    }
+    codec::encode(&hello, &mut body)?;
+    Ok(body)
+}
+
+/// What one pool has left behind.
+pub(crate) struct Left {
+    pub(crate) watcher: JoinHandle<()>,
+    /// A job has kept something that lies in the pool's memory.
+    pub(crate) keeps: bool,
+}
+
+/// Serves one pool's jobs until it says goodbye. If it is gone this does not return.
+pub(crate) fn serve_pool(link: &'static Link, arena: Option<Arena>, table: &'static Table) -> Left {
+    let Ok(body) = hello(table) else { link.end(LastWords::None) };
     let mut out = Out::new(link);
     out.send(Kind::Hello, 0, &body);
     // Its start and the parent's look at the hello go side by side.
-    if watcher::start(link).is_err() {
-        link.end(LastWords::NoThread);
-    }
+    let Ok(watcher) = watcher::start(link) else { link.end(LastWords::NoThread) };
     let mut server = Server {
         link,
         table,
@@ -57,11 +78,14 @@ pub(crate) fn serve(link: &'static Link, arena: Option<Arena>, table: &'static T
     loop {
         link.receive(&mut input, &mut server.out, server.polls);
         match input.frames.next() {
+            Ok(Some((header, _))) if header.kind == Kind::Bye => break,
             Ok(Some((header, body))) => server.take(header.kind, body),
             Ok(None) => {}
             Err(_) => link.end(LastWords::BadStream),
         }
     }
+    server.leave();
+    Left { watcher, keeps: server.arena.is_some_and(|arena| arena.keeps()) | shared::forget_all() }
 }
 
 /// Programs that jobs start are to find default signal handling. Rust's runtime ignores SIGPIPE, and what is ignored
@@ -108,12 +132,15 @@ impl Server {
         match kind {
             Kind::Run => self.run(body),
             Kind::Setup => self.set_up(body),
-            Kind::Bye => self.leave(),
             Kind::Share => self.share(body),
             Kind::Forget => self.forget(body),
-            Kind::Hello | Kind::Ready | Kind::Done | Kind::Placed | Kind::Fault | Kind::Forgotten => {
-                self.link.end(LastWords::BadStream)
-            }
+            Kind::Bye
+            | Kind::Hello
+            | Kind::Ready
+            | Kind::Done
+            | Kind::Placed
+            | Kind::Fault
+            | Kind::Forgotten => self.link.end(LastWords::BadStream),
         }
     }
 
@@ -196,15 +223,15 @@ impl Server {
         Ok(())
     }
 
-    /// The parent has no more for us: the finalizer runs, what was printed is written, the process ends.
-    fn leave(&mut self) -> ! {
+    /// The pool has no more for us: the finalizer runs, what was printed is written.
+    fn leave(&mut self) {
+        self.out.before_work();
         if let Some(call) = self.finalizer.take()
             && let Err(fault) = self.call_named(&call)
         {
             eprintln!("sidestep: the finalizer \"{}\" failed: {fault:?}", call.name);
         }
         self.out.flush();
-        std::process::exit(0)
     }
 }
 

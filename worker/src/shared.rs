@@ -247,6 +247,16 @@ pub(crate) fn next_forgotten() -> Option<u64> {
     Some(store.lingering.swap_remove(at).0)
 }
 
+/// The pool is gone. Whether a job still has something of what it has shared.
+pub(crate) fn forget_all() -> bool {
+    let ids: Vec<u64> = store().entries.keys().copied().collect();
+    ids.into_iter().for_each(|id| {
+        forget(id);
+    });
+    while next_forgotten().is_some() {}
+    any_lingers()
+}
+
 /// Whether there are such.
 pub(crate) fn any_lingers() -> bool {
     !store().lingering.is_empty()

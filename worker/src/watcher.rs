@@ -1,9 +1,10 @@
-//! The worker's second thread. It lives as long as the process and does what cannot wait for a job to end: it ends the
+//! The worker's second thread. It lives as long as the link and does what cannot wait for a job to end: it ends the
 //! worker and its whole group when the parent is gone, writes results that wait behind a long job, and gives memory back
 //! that large results have left.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,17 +36,13 @@ const STACK: usize = 256 << 10;
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
 /// Starts the watcher. Until it runs, the end of the pipe is noticed by the main thread.
-pub(crate) fn start(link: &'static Link) -> std::io::Result<()> {
+pub(crate) fn start(link: &'static Link) -> std::io::Result<JoinHandle<()>> {
     PARENT.store(getppid().as_raw(), Ordering::Relaxed);
     // A worker that is stopped could neither see the end of the pipe nor take the watcher's signal. Each thread has a
     // death signal of its own; this one only has the process go on.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGCONT);
-    std::thread::Builder::new()
-        .name("sidestep-watcher".into())
-        .stack_size(STACK)
-        .spawn(move || watch(link))?;
-    Ok(())
+    std::thread::Builder::new().name("sidestep-watcher".into()).stack_size(STACK).spawn(move || watch(link))
 }
 
 fn watch(link: &'static Link) {
@@ -75,6 +72,9 @@ fn watch(link: &'static Link) {
         }
         if jobs.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
             end_group();
+        }
+        if link.closing.load(Ordering::Acquire) {
+            return;
         }
         if bell.contains(PollFlags::POLLIN) {
             let _ = nix::unistd::read(&link.bell, &mut [0; 64]);

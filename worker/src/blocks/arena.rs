@@ -84,6 +84,11 @@ impl Arena {
         }
     }
 
+    /// Whether a job still has something that lies here.
+    pub(crate) fn keeps(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| !is_last(kept))
+    }
+
     /// The parent makes the file longer from time to time; then it is mapped again.
     fn map(&mut self, end: u64) -> Result<Arc<Mmap>, Unreadable> {
         if !self.file.is_own() {
