@@ -5,6 +5,8 @@
 //! its group's number cannot be given to anybody else before that either.
 
 use std::io;
+#[cfg(feature = "connect")]
+use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +14,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{WaitIdOptions, WaitIdStatus, waitid};
 
+#[cfg(feature = "connect")]
+use super::leash::Leash;
 use super::reaper;
 use super::sys::{self, Watch};
 
@@ -28,15 +32,22 @@ pub(crate) enum Exit {
 
 /// A worker process. Dropped before it was reaped, it is killed, and reaped by a thread in the background.
 #[derive(Debug)]
-pub(crate) struct Child {
-    process: Arc<Process>,
+pub(crate) struct Child(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Ours.
+    Own(Arc<Process>),
+    /// A server's, which lends it to us.
+    #[cfg(feature = "connect")]
+    Borrowed(Leash),
 }
 
 impl Child {
     /// Takes charge of a child that has just been started. If that fails the child is killed.
     pub(super) fn adopt(pid: Pid) -> io::Result<Child> {
         match Watch::start(pid) {
-            Ok(watch) => Ok(Child { process: Arc::new(Process { pid, watch, exit: OnceLock::new() }) }),
+            Ok(watch) => Ok(Child(Kind::Own(Arc::new(Process { pid, watch, exit: OnceLock::new() })))),
             Err(error) => {
                 reaper::kill_unwatched(pid);
                 Err(error)
@@ -44,36 +55,68 @@ impl Child {
         }
     }
 
+    /// One that is borrowed.
+    #[cfg(feature = "connect")]
+    pub(crate) fn borrowed(leash: Leash) -> Child {
+        Child(Kind::Borrowed(leash))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
-        self.process.pid.as_raw().unsigned_abs()
+        match &self.0 {
+            Kind::Own(process) => process.pid.as_raw().unsigned_abs(),
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(leash) => leash.pid(),
+        }
     }
 
     /// Readable once the process has ended.
     pub(crate) fn exit_fd(&self) -> BorrowedFd<'_> {
-        self.process.watch.fd()
+        match &self.0 {
+            Kind::Own(process) => process.watch.fd(),
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(leash) => leash.as_fd(),
+        }
     }
 
     /// Sends a signal to the process and to its whole group; to nobody once its status is gone.
     pub(crate) fn kill_group(&self, signal: Signal) {
-        self.process.kill_group(signal);
+        match &self.0 {
+            Kind::Own(process) => process.kill_group(signal),
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(leash) => leash.kill_group(signal),
+        }
     }
 
     /// How it ended; `None` while it lives. What is left of its group is killed before the pid is given back.
     pub(crate) fn try_reap(&mut self) -> Option<Exit> {
-        self.process.try_reap()
+        match &mut self.0 {
+            Kind::Own(process) => process.try_reap(),
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(leash) => leash.try_reap(),
+        }
     }
 
     /// Whether it is stopped by a signal or a debugger; `false` if the system does not tell.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.process.exit.get().is_none() && sys::is_stopped(self.process.pid)
+        match &self.0 {
+            Kind::Own(process) => process.exit.get().is_none() && sys::is_stopped(process.pid),
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(leash) => !leash.is_off() && sys::is_stopped(Pid::from_raw(leash.pid() as i32)),
+        }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.process.try_reap().is_none() {
-            self.process.kill_group(Signal::SIGKILL);
-            reaper::adopt(self.process.clone());
+        // The server kills one whose leash is dropped.
+        match &self.0 {
+            Kind::Own(process) if process.try_reap().is_none() => {
+                process.kill_group(Signal::SIGKILL);
+                reaper::adopt(process.clone());
+            }
+            Kind::Own(_) => {}
+            #[cfg(feature = "connect")]
+            Kind::Borrowed(_) => {}
         }
     }
 }

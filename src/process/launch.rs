@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+#[cfg(feature = "connect")]
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use nix::unistd::Pid;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags};
 use sidestep_worker::entry::{ARENA_FD, JOBS_FD, MARKER, PAGE_FD, RESULTS_FD};
+use sidestep_worker::lent::Ends;
 use sidestep_worker::page::Page;
 
 use super::{Child, Memory, Output, Plan, Program, SpawnError, Spawned, sys};
@@ -25,9 +28,38 @@ const ABOVE: RawFd = 10;
 
 /// Starts a worker. `arguments` stand in for the marker in tests.
 pub(super) fn launch(plan: &Plan, arguments: Option<&[&str]>) -> Result<Spawned, SpawnError> {
-    let program = || plan.program.to_string();
-    let failed = |what| move |source| SpawnError { what, source, program: program() };
+    let failed = |what| move |source| SpawnError { what, source, program: plan.program.to_string() };
+    let (ours, theirs) = channel(plan)?;
+    let null = open_null().map_err(failed("open /dev/null"))?;
+    let no_stdout = plan.stdout == Output::Null || !stdout_is_usable();
+    let stdout = theirs.stdout.as_ref().or(no_stdout.then_some(&null));
+    let mut files = vec![
+        (&null, 0),
+        (&theirs.stderr, 2),
+        (&theirs.jobs, JOBS_FD),
+        (&theirs.results, RESULTS_FD),
+        (&theirs.page, PAGE_FD),
+    ];
+    files.extend(stdout.map(|end| (end, 1)));
+    files.extend(theirs.arena.as_ref().map(|arena| (arena, ARENA_FD)));
+    let child = start(plan, arguments, &files)?;
+    Ok(ours.with(child))
+}
 
+/// Starts a worker that is to be lent, with one end of a socket; the other one is ours.
+#[cfg(feature = "connect")]
+pub(crate) fn launch_lent(plan: &Plan) -> Result<(Child, UnixStream), SpawnError> {
+    let failed = |what| move |source| SpawnError { what, source, program: plan.program.to_string() };
+    let (ours, theirs) = UnixStream::pair().map_err(failed("make a socket"))?;
+    let theirs = high(theirs.into()).map_err(failed("make a socket"))?;
+    let null = open_null().map_err(failed("open /dev/null"))?;
+    let child = start(plan, None, &[(&null, 0), (&null, 1), (&theirs, JOBS_FD)])?;
+    Ok((child, ours))
+}
+
+/// Makes a channel: our ends of it, and the worker's. Its stdout is there only if it is captured.
+pub(crate) fn channel(plan: &Plan) -> Result<(Ours, Ends<OwnedFd>), SpawnError> {
+    let failed = |what| move |source| SpawnError { what, source, program: plan.program.to_string() };
     let (jobs_end, jobs) = pipe().map_err(failed("make a pipe"))?;
     let (results, results_end) = pipe().map_err(failed("make a pipe"))?;
     let (stderr, stderr_end) = pipe().map_err(failed("make a pipe"))?;
@@ -36,35 +68,53 @@ pub(super) fn launch(plan: &Plan, arguments: Option<&[&str]>) -> Result<Spawned,
     let ours = [Some(&jobs), Some(&results), Some(&stderr), stdout.as_ref()];
     ours.into_iter().flatten().try_for_each(non_blocking).map_err(failed("set up a pipe"))?;
 
-    let null = open_null().map_err(failed("open /dev/null"))?;
     let page_file = sys::page_file(plan.blocks).and_then(high).map_err(failed("make the shared page"))?;
     let page_file = File::from(page_file);
     let page = Page::create(&page_file, std::process::id()).map_err(failed("map the shared page"))?;
     let reader = |memory: &Arc<Memory>| memory.reader().and_then(high);
-    let memory = plan.memory.as_ref().map(reader).transpose().map_err(failed("open the shared memory"))?;
-    if memory.is_some() {
+    let arena = plan.memory.as_ref().map(reader).transpose().map_err(failed("open the shared memory"))?;
+    if arena.is_some() {
         page.announce_arena();
     }
-
-    let stdout_end =
-        stdout_end.as_ref().or((plan.stdout == Output::Null || !stdout_is_usable()).then_some(&null));
-    let mut files = vec![
-        (null.as_fd(), 0),
-        (stderr_end.as_fd(), 2),
-        (jobs_end.as_fd(), JOBS_FD),
-        (results_end.as_fd(), RESULTS_FD),
-        (page_file.as_fd(), PAGE_FD),
-    ];
-    files.extend(stdout_end.map(|end| (end.as_fd(), 1)));
-    files.extend(memory.as_ref().map(|memory| (memory.as_fd(), ARENA_FD)));
-    let files: Vec<_> = files.into_iter().map(|(fd, number)| (fd.as_raw_fd(), number)).collect();
-
-    let pid = start(plan, arguments, &files).map_err(failed("start the worker"))?;
-    let child = Child::adopt(pid).map_err(failed("watch the worker"))?;
-    Ok(Spawned { child, jobs, results, page, stdout, stderr })
+    let ours = Ours { jobs, results, page, stdout, stderr };
+    let theirs = Ends {
+        jobs: jobs_end,
+        results: results_end,
+        page: page_file.into(),
+        stderr: stderr_end,
+        stdout: stdout_end,
+        arena,
+        directory: None,
+    };
+    Ok((ours, theirs))
 }
 
-fn start(plan: &Plan, arguments: Option<&[&str]>, files: &[(RawFd, RawFd)]) -> io::Result<Pid> {
+/// The pool's ends of a channel.
+#[derive(Debug)]
+pub(crate) struct Ours {
+    jobs: OwnedFd,
+    results: OwnedFd,
+    page: Page,
+    stdout: Option<OwnedFd>,
+    stderr: OwnedFd,
+}
+
+impl Ours {
+    /// The worker at the other end is this one.
+    pub(crate) fn with(self, child: Child) -> Spawned {
+        let Ours { jobs, results, page, stdout, stderr } = self;
+        Spawned { child, jobs, results, page, stdout, stderr }
+    }
+}
+
+fn start(plan: &Plan, arguments: Option<&[&str]>, files: &[(&OwnedFd, RawFd)]) -> Result<Child, SpawnError> {
+    let failed = |what| move |source| SpawnError { what, source, program: plan.program.to_string() };
+    let files: Vec<_> = files.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
+    let pid = start_process(plan, arguments, &files).map_err(failed("start the worker"))?;
+    Child::adopt(pid).map_err(failed("watch the worker"))
+}
+
+fn start_process(plan: &Plan, arguments: Option<&[&str]>, files: &[(RawFd, RawFd)]) -> io::Result<Pid> {
     let path = match &plan.program {
         Program::Image => sys::image()?,
         Program::Path(path) => path.clone(),
@@ -147,7 +197,7 @@ fn non_blocking(fd: &OwnedFd) -> io::Result<()> {
 }
 
 /// Whether number 1 is this process's stdout, and not closed, or a file that has got the number of a closed one.
-fn stdout_is_usable() -> bool {
+pub(crate) fn stdout_is_usable() -> bool {
     rustix::io::fcntl_getfd(io::stdout()).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 

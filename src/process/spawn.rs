@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sidestep_worker::page::Page;
 
@@ -69,26 +70,37 @@ pub(crate) struct Spawned {
 
 pub(crate) type Done = Box<dyn FnOnce(Result<Spawned, SpawnError>) + Send>;
 
-struct Order {
-    plan: Arc<Plan>,
-    done: Done,
-}
+type Order = Box<dyn FnOnce() + Send>;
 
 static SPAWNER: Background<Order> = Background::new("sidestep-spawn", serve);
 
 /// Has a worker started; `done` is called on the spawner's thread. (If that thread itself cannot be started, `done`
 /// gets the error before this returns: so do not hold a lock here that `done` takes.)
 pub(crate) fn spawn(plan: Arc<Plan>, done: Done) {
-    if let Err((order, source)) = SPAWNER.send(Order { plan, done }) {
-        let program = order.plan.program.to_string();
-        (order.done)(Err(SpawnError { what: "start the thread that starts workers", source, program }));
+    let ordered = Arc::new(Mutex::new(Some(done)));
+    let take = |done: &Mutex<Option<Done>>| done.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (done, program) = (ordered.clone(), plan.program.to_string());
+    let order = in_background(move || {
+        if let Some(done) = take(&done) {
+            done(start(&plan));
+        }
+    });
+    if let Err(source) = order
+        && let Some(done) = take(&ordered)
+    {
+        done(Err(SpawnError { what: "start the thread that starts workers", source, program }));
     }
 }
 
+/// Has something done on the spawner's thread.
+pub(crate) fn in_background(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    SPAWNER.send(Box::new(work)).map_err(|(_, source)| source)
+}
+
 fn serve(orders: Receiver<Order>) {
-    for Order { plan, done } in orders {
+    for order in orders {
         // A panic must not end this thread: its workers would take that for the end of their parent.
-        let _ = catch_unwind(AssertUnwindSafe(|| done(start(&plan))));
+        let _ = catch_unwind(AssertUnwindSafe(order));
     }
 }
 
