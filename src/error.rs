@@ -268,6 +268,13 @@ pub enum PoolError {
         /// Its panic or its error.
         message: String,
     },
+    /// A pool that several programs share cannot be reached, or its server has ended.
+    Server {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do about it.
+        message: String,
+    },
     /// An option of the builder cannot be.
     Config {
         /// Which, and why.
@@ -308,6 +315,7 @@ impl fmt::Display for PoolError {
                 tail(f, stderr_tail)
             }
             PoolError::Initializer { message } => write!(f, "the initializer failed: {message}"),
+            PoolError::Server { name, message } => write!(f, "the shared pool {name}: {message}"),
             PoolError::Config { what } => f.write_str(what),
             PoolError::Nested => f.write_str(
                 "a worker copy tried to make a pool before it served: call sidestep::init() in the first line of main",

@@ -160,6 +160,11 @@
 //!
 //! A job may make a pool. The whole tree of processes ends with its root.
 //!
+//! # Workers that several programs share
+//!
+//! `pool-run --serve NAME` keeps workers warm and lends them; [`Pool::connect`] is a pool of such workers. Each program has
+//! as many as it has jobs, as long as no other one has fewer.
+//!
 //! # Features
 //!
 //! | feature | what it adds | on by default |
@@ -167,6 +172,7 @@
 //! | `macros` | [`#[job]`](macro@job) | yes |
 //! | `cli` | the command `pool-run`, and [`cli::main`], the same command with your own jobs | yes |
 //! | `json` | workers that other programs can call with JSON or text, as `pool-run --exe` does; part of `cli` | yes |
+//! | `connect` | [`Pool::connect`]: workers that several programs share; part of `cli` | yes |
 //! | `fault-injection` | `sidestep::faults`: jobs that die on purpose, to test what your program does then | no |
 //!
 //! A library wants `default-features = false, features = ["macros"]`, which builds nothing of the command line.
@@ -177,6 +183,12 @@ mod engine;
 mod error;
 #[cfg(feature = "fault-injection")]
 pub mod faults;
+#[cfg(feature = "connect")]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "a part of it is the server's, which is the command's")
+)]
+mod lending;
 mod pool;
 mod process;
 

@@ -100,6 +100,13 @@ impl Engine {
             Phase::Closed => core.scheduler.is_done(),
             Phase::Broken | Phase::Terminated => true,
         };
+        #[cfg(feature = "connect")]
+        if over && !core.finished {
+            // Without the lock, which is taken for those that were waited for.
+            drop(core);
+            self.borrow_no_more();
+            core = self.core();
+        }
         if !over || core.finished || core.scheduler.has_processes() {
             return;
         }
@@ -107,6 +114,8 @@ impl Engine {
         core.wires.links.clear();
         core.finished = true;
         drop(core);
+        #[cfg(feature = "connect")]
+        self.leave_server();
         self.changed.notify_all();
         self.poller.wake();
         self.turns.nudge();

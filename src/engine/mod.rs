@@ -7,6 +7,7 @@
 //! | `driver` | waits for descriptors and for time, and calls the next three |
 //! | `results`, `arrivals`, `departures` | results are handed over; a worker comes; a worker goes |
 //! | `diagnosis` | why a worker has probably died |
+//! | `borrowed` | workers that are a server's |
 //! | `turns` | who does that: a waiting caller, or the pool's thread |
 //! | `sleep` | whether those who wait have to be woken |
 //! | `start`, `finish` | a worker's greeting; the pool's end |
@@ -26,6 +27,8 @@ mod admission;
 mod arena;
 mod args;
 mod arrivals;
+#[cfg(feature = "connect")]
+mod borrowed;
 mod callbacks;
 mod condition;
 mod departures;
@@ -54,6 +57,8 @@ use sidestep_worker::blocks::Blocks;
 use sidestep_worker::wire::NamedCall;
 
 use crate::error::{JobError, PoolError};
+#[cfg(feature = "connect")]
+use crate::lending::Borrower;
 use crate::process::{
     Forwarder, OomKills, Plan, Poller, SpawnError, Spawned, look_at_sigpipe, raise_descriptor_limit,
 };
@@ -106,6 +111,9 @@ pub(crate) struct Config {
     pub(crate) bounds: Bounds,
     /// Where large arguments lie.
     pub(crate) arena: Option<Arena>,
+    /// Where workers come from, if they are not this pool's own.
+    #[cfg(feature = "connect")]
+    pub(crate) borrower: Option<Arc<Borrower>>,
 }
 
 /// One pool's engine.
@@ -165,6 +173,19 @@ pub(crate) struct Core {
 impl Engine {
     /// Starts the workers; returns when each has a process and the first one serves.
     pub(crate) fn start(config: Config) -> Result<Arc<Engine>, PoolError> {
+        let engine = Engine::new(config)?;
+        engine.start_workers()?;
+        Ok(engine)
+    }
+
+    fn start_workers(self: &Arc<Self>) -> Result<(), PoolError> {
+        let workers = self.config.workers;
+        self.with(|core, now| core.scheduler.resize(workers, now, &mut core.wires));
+        self.wait_for_start()
+    }
+
+    /// An engine without workers.
+    fn new(config: Config) -> Result<Arc<Engine>, PoolError> {
         look_at_sigpipe();
         raise_descriptor_limit(config.workers);
         let poller = Poller::new().map_err(|error| PoolError::Spawn { message: error.to_string() })?;
@@ -209,9 +230,6 @@ impl Engine {
             .spawn(move || background.run())
             .map_err(|error| PoolError::Spawn { message: format!("no thread for the pool: {error}") })?;
         engine.keep_thread(thread);
-        let workers = engine.config.workers;
-        engine.with(|core, now| core.scheduler.resize(workers, now, &mut core.wires));
-        engine.wait_for_start()?;
         Ok(engine)
     }
 

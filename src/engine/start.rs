@@ -43,7 +43,7 @@ pub(crate) struct JobTable {
 }
 
 impl JobTable {
-    fn new(jobs: Vec<JobInfo>) -> JobTable {
+    pub(super) fn new(jobs: Vec<JobInfo>) -> JobTable {
         let mut table = JobTable { jobs, own: Vec::new() };
         table.own = own_jobs().iter().map(|job| table.number(&job.name)).collect();
         table

@@ -261,7 +261,12 @@ impl Effects<Args, Arc<dyn Sink>> for Wires {
                 engine.arrive(slot, generation, spawned);
             }
         });
-        process::spawn(engine.config.plan.clone(), done);
+        let plan = engine.config.plan.clone();
+        #[cfg(feature = "connect")]
+        if let Some(borrower) = &engine.config.borrower {
+            return borrower.borrow(plan, done);
+        }
+        process::spawn(plan, done);
     }
 
     fn send(&mut self, slot: usize, header: &RunHeader, args: &Args) {

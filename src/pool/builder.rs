@@ -14,6 +14,8 @@ use sidestep_worker::{Job, entry, registry};
 use crate::engine::scheduler::{Backoff, Bounds, Limits, Recycling, Terms};
 use crate::engine::{Arena, Config, Engine};
 use crate::error::PoolError;
+#[cfg(feature = "connect")]
+use crate::lending::Borrower;
 use crate::process::{Gauge, Memory, Output, Plan, Program};
 
 use super::Pool;
@@ -346,6 +348,15 @@ impl Builder {
             Some(workers) => workers,
             None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         };
+        #[cfg(sidestep_borrowed)]
+        if self.of_a_start().is_none() && same_image {
+            let name = crate::lending::beside::start(workers)?;
+            return Builder { workers: Some(workers), ..self }.connect(&name);
+        }
+        Ok(Pool { engine: Engine::start(self.config(workers, same_image)?)? })
+    }
+
+    fn config(self, workers: usize, same_image: bool) -> Result<Config, PoolError> {
         let call = |call: Option<Named>, option: &str| {
             call.transpose().map_err(|why| PoolError::Config { what: format!("{option}: {why}") })
         };
@@ -361,7 +372,7 @@ impl Builder {
             memory: memory.clone(),
             blocks: !is_measured,
         };
-        let config = Config {
+        Ok(Config {
             workers,
             plan: Arc::new(plan),
             start_timeout: self.start_timeout,
@@ -379,8 +390,64 @@ impl Builder {
             name: self.name,
             recycling: self.recycling,
             bounds: self.bounds,
+            #[cfg(feature = "connect")]
+            borrower: None,
+        })
+    }
+
+    /// A pool of workers that another process keeps warm and lends: that of `pool-run --serve NAME`. It has as many workers
+    /// as it has jobs, but no more than [`workers`](Self::workers) says, or the server has, and gives some back while
+    /// others wait for them.
+    ///
+    /// Everything is as in a pool of one's own, but for what belongs to a worker's start, which is the server's:
+    /// [`initializer`](Self::initializer), [`finalizer`](Self::finalizer), [`env`](Self::env), [`nice`](Self::nice),
+    /// [`program`](Self::program), [`core_dumps`](Self::core_dumps), [`memory_limit`](Self::memory_limit),
+    /// [`max_jobs_per_worker`](Self::max_jobs_per_worker) and [`max_age`](Self::max_age) are refused. Jobs run in this
+    /// process's directory unless [`current_dir`](Self::current_dir) says otherwise. What a job leaves behind in its
+    /// worker, in a `static` say, those of other programs may find there.
+    ///
+    /// `name` is what the server was started with; with a slash in it, it is the path of a socket.
+    ///
+    /// # Errors
+    /// - [`PoolError::Server`]: there is no such server, it is another user's, or of another release.
+    /// - [`PoolError::Config`]: an option that cannot be.
+    /// - [`PoolError::Nested`]: this is a worker copy that has not reached `sidestep::init()`.
+    #[cfg(feature = "connect")]
+    pub fn connect(self, name: &str) -> Result<Pool, PoolError> {
+        if entry::is_worker_copy() && !entry::is_serving() {
+            return Err(PoolError::Nested);
+        }
+        self.check()?;
+        if let Some(option) = self.of_a_start() {
+            let what =
+                format!("{option}: workers that are borrowed were started by their server: say it there");
+            return Err(PoolError::Config { what });
+        }
+        let (borrower, listening) = Borrower::connect(name)?;
+        let workers = match self.workers {
+            Some(0) => return Err(no_workers()),
+            Some(most) => most.min(borrower.workers()),
+            None => borrower.workers(),
         };
-        Ok(Pool { engine: Engine::start(config)? })
+        let config = Config { borrower: Some(borrower), ..self.config(workers, false)? };
+        Ok(Pool { engine: Engine::start_borrowed(config, listening)? })
+    }
+
+    /// An option that was set and is about how workers start.
+    #[cfg(feature = "connect")]
+    fn of_a_start(&self) -> Option<&'static str> {
+        let options = [
+            ("initializer", self.initializer.is_some()),
+            ("finalizer", self.finalizer.is_some()),
+            ("env", !self.env.is_empty()),
+            ("nice", self.nice != 0),
+            ("program", self.program != Program::Image),
+            ("core_dumps", self.core_dumps),
+            ("memory_limit", self.limits.memory.is_some()),
+            ("max_jobs_per_worker", self.recycling.max_jobs.is_some()),
+            ("max_age", self.recycling.max_age.is_some()),
+        ];
+        options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
     }
 
     /// Refuses limits that nothing could keep, and those that this system cannot watch.

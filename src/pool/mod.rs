@@ -74,6 +74,22 @@ impl Pool {
         Pool::builder().workers(workers).build()
     }
 
+    /// A pool of workers that another process keeps warm, and that several programs share: see [`Builder::connect`].
+    ///
+    /// # Errors
+    /// See [`Builder::connect`].
+    ///
+    /// ```no_run
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// let pool = sidestep::Pool::connect("images")?;
+    /// assert_eq!(pool.apply(add, (1, 2))?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "connect")]
+    pub fn connect(name: &str) -> Result<Pool, PoolError> {
+        Pool::builder().connect(name)
+    }
+
     /// A pool with options.
     pub fn builder() -> Builder {
         Builder::new()

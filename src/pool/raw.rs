@@ -126,6 +126,11 @@ impl Pool {
         Ok(Desk { engine: &self.engine, spec, over: Arc::new(over) })
     }
 
+    /// How many workers it was made with, or may borrow.
+    pub(crate) fn most_workers(&self) -> usize {
+        self.engine.config.workers
+    }
+
     /// Stops all workers with what they run, or has them go on.
     pub(crate) fn stop_all(&self, stop: bool) {
         self.engine.stop_all(stop);

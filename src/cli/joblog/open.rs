@@ -3,14 +3,11 @@
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use super::done::Done;
 use super::key::Run;
 use super::{Format, LogError, Resume, tsv};
+use crate::process::is_taken;
 
 /// Opens a log to append to. What was there is forgotten, unless the run goes on from it: then a line that was not
 /// written to its end is cut off.
@@ -41,21 +38,4 @@ pub(super) fn open(
         (&file).write_all(tsv::HEADER).map_err(write)?;
     }
     Ok((file, done))
-}
-
-/// A program that has just been started holds a lock of its parent's for a moment, until it is itself: so one that
-/// stays for less than this is nobody's.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(5);
-
-/// Whether another run has it. Where files cannot be locked, nobody knows.
-fn is_taken(file: &File) -> bool {
-    let begun = Instant::now();
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
-            Err(Errno::WOULDBLOCK) => return true,
-            Ok(()) | Err(_) => return false,
-        }
-    }
 }

@@ -78,6 +78,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Sends what can be sent.
     pub(super) fn dispatch(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
+        self.distribute(now, effects);
+        self.stretch(now, effects);
+    }
+
+    fn distribute(&mut self, now: Instant, effects: &mut impl Effects<P, S>) {
         while self.has_live_front() {
             let Some(at) = self.pick(now, effects) else { return };
             self.send(at, now, effects);

@@ -32,8 +32,15 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         self.phase = phase;
         let verdict = if phase == Phase::Broken { Verdict::PoolBroken } else { Verdict::PoolClosed };
         for at in 0..self.slots.len() {
+            let is_idle = self.slots[at].flight.is_empty();
             self.end_flight(at, verdict, effects);
             match self.slots[at].state {
+                // A borrowed one that does nothing is of use to others.
+                State::Starting | State::Ready if self.is_elastic && is_idle => {
+                    self.slots[at].set(State::Leaving, now);
+                    effects.bye(at);
+                }
+                State::Leaving if self.is_elastic && is_idle => {}
                 State::Starting | State::Ready | State::Leaving => {
                     self.slots[at].set(State::Leaving, now);
                     effects.kill(at);

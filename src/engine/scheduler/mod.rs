@@ -16,6 +16,7 @@
 mod attempts;
 mod chance;
 mod dispatch;
+mod elastic;
 mod end;
 mod event;
 mod limits;
@@ -271,6 +272,10 @@ pub(crate) struct Scheduler<P, S> {
     cores: usize,
     /// Slots beyond this are to end.
     target: usize,
+    /// There are to be no more workers than items.
+    is_elastic: bool,
+    /// Workers that are still to be given back.
+    owed: usize,
     recycling: Recycling,
     /// Ready workers with nothing in flight; the one used last on top.
     idle: Vec<usize>,
@@ -327,6 +332,8 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
             slots: Vec::new(),
             cores,
             target: 0,
+            is_elastic: false,
+            owed: 0,
             recycling,
             idle: Vec::new(),
             roomy: VecDeque::new(),

@@ -152,6 +152,6 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Whether there are fewer workers at work than cores: then one more thread, or one less, is in nobody's way.
     pub(crate) fn has_free_core(&self) -> bool {
-        self.target.min(self.slots.len()).saturating_sub(self.idle.len()) < self.cores
+        self.staff().saturating_sub(self.idle.len()) < self.cores
     }
 }

@@ -63,6 +63,9 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         if self.slots[at].has_served(now) {
             self.counts.retired += 1;
             self.retire(at, now, effects);
+        } else if self.is_due(at) {
+            self.owed -= 1;
+            self.retire(at, now, effects);
         }
     }
 

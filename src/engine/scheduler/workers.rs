@@ -38,7 +38,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
 
     /// Starts a worker in a vacant slot, if the pool wants one there.
     pub(super) fn revive(&mut self, at: usize, now: Instant, effects: &mut impl Effects<P, S>) {
-        let wanted = self.wants(at);
+        let wanted = self.wants(at) && self.has_use_for_one();
         let slot = &mut self.slots[at];
         if wanted && matches!(slot.state, State::Vacant) {
             slot.begin(now);
@@ -58,6 +58,11 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         match self.slots[at].state {
             State::Ready => {
                 self.take_back(at, u32::MAX, effects);
+                self.slots[at].set(State::Leaving, now);
+                effects.bye(at);
+            }
+            // One that is borrowed is of use to others.
+            State::Starting if self.is_elastic => {
                 self.slots[at].set(State::Leaving, now);
                 effects.bye(at);
             }
@@ -111,6 +116,7 @@ impl<P: Payload, S: Clone> Scheduler<P, S> {
         let before = self.slots[at].state;
         let pid = self.slots[at].pid;
         self.charge(at, how, now, effects);
+        self.owed = self.owed.min(self.staff());
         let expected = before == State::Leaving;
         let started = before == State::Ready || expected;
         if let Some(pid) = pid {
