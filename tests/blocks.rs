@@ -402,7 +402,7 @@ fn where_there_is_no_room_for_mappings_values_go_another_way() {
 fn under_a_limit_of_address_space_alone() {
     use nix::sys::resource::{Resource, setrlimit};
     limited(|| {
-        setrlimit(Resource::RLIMIT_AS, 160 * MIB as u64, 160 * MIB as u64).unwrap();
+        setrlimit(Resource::RLIMIT_AS, 200 * MIB as u64, 200 * MIB as u64).unwrap();
         let pool = Pool::new(1).unwrap();
         let bytes = patterned(4 * MIB, 3);
         assert_eq!(pool.apply(echo, (bytes.clone(),)).unwrap(), bytes);

@@ -7,7 +7,7 @@ use super::ending::{CliError, Ending};
 use super::options::{self, About, Options};
 use super::plan::{all_jobs, own_jobs};
 use super::say::program;
-use super::{help, list, replay, session};
+use super::{help, list, replay, serve, session};
 
 /// Does what the command line says; returns the exit code.
 pub(super) fn run() -> Result<u8, CliError> {
@@ -20,6 +20,9 @@ pub(super) fn run() -> Result<u8, CliError> {
     }
     if let Some(file) = &options.kept.replay {
         return replay::replay(file, options.exe.as_deref());
+    }
+    if let Some(name) = &options.shared.serve {
+        return serve::serve(&options, name);
     }
     let request = options.request()?;
     let ending = Arc::new(Ending::default());
@@ -36,6 +39,9 @@ pub(super) fn run() -> Result<u8, CliError> {
 /// What the command line asks to be told, if that is all that it asks for.
 fn told(options: &Options) -> Result<Option<String>, CliError> {
     let About { list, list_names, man, completions, .. } = options.about;
+    if let (true, Some(name)) = (options.shared.status, &options.shared.attach) {
+        return serve::status(name, options.json).map(Some);
+    }
     Ok(match completions {
         Some(shell) => Some(help::completions(&options::command(), program(), shell)?),
         None if man => Some(help::man(&options::command()).map_err(CliError::Output)?),

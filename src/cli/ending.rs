@@ -17,6 +17,7 @@ use super::jobs::UnknownJob;
 use super::replay::ReplayError;
 use super::say::{reason, say};
 use super::{orphans, progress, signals};
+use crate::lending::ServeError;
 use crate::{JobError, Pool, PoolError};
 
 /// Jobs failed, as many as this at most; more are [`MANY_FAILED`].
@@ -47,6 +48,7 @@ pub(super) enum CliError {
     UnusableProgram { path: PathBuf, cause: io::Error },
     CannotStart { path: PathBuf, cause: PoolError },
     Pool(PoolError),
+    Serve(ServeError),
     Workers(String),
     Job(JobError),
     Input(InputError),
@@ -92,6 +94,7 @@ impl std::fmt::Display for CliError {
             }
             CliError::CannotStart { path, cause } => write!(f, "cannot use {}: {cause}", path.display()),
             CliError::Pool(error) => error.fmt(f),
+            CliError::Serve(error) => error.fmt(f),
             CliError::Workers(error) => error.fmt(f),
             CliError::Job(error) => error.fmt(f),
             CliError::Input(error) => error.fmt(f),

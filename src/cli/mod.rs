@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `command` | from the first word of the command line to the exit code |
 //! | `options`, `help` | what can be said on it, and how that is told |
+//! | `serve` | workers that other programs share |
 //! | `plan`, `jobs`, `list` | what is to be run, and in which pool |
 //! | `session` | one run with all that is around it |
 //! | `input` | where inputs come from |
@@ -50,6 +51,7 @@ mod report;
 mod results;
 mod run;
 mod say;
+mod serve;
 mod session;
 mod signals;
 mod strays;

@@ -79,8 +79,11 @@ pub(super) fn own_jobs() -> Vec<JobInfo> {
 }
 
 pub(super) fn all_jobs(options: &Options) -> Result<Vec<JobInfo>, CliError> {
-    let Some(path) = &options.exe else { return Ok(own_jobs()) };
-    check_program(path)?;
+    match &options.exe {
+        Some(path) => check_program(path)?,
+        None if options.shared.attach.is_some() => {}
+        None => return Ok(own_jobs()),
+    }
     let pool = build(options, 1, Output::Capture)?;
     let jobs = pool.job_infos();
     pool.terminate();
@@ -108,12 +111,17 @@ pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// No server has more workers.
+const MOST_BORROWED: usize = 1 << 16;
+
 /// How many workers there are to be at first: no more than there is work for.
 ///
 /// # Errors
 /// The file that says so cannot be read, or says something else.
 pub(super) fn workers(options: &Options, most: usize) -> Result<usize, CliError> {
     let wanted = match &options.workers {
+        // As many as its server has.
+        None if options.shared.attach.is_some() => MOST_BORROWED,
         None => processors(),
         Some(workers) => workers.count(processors()).map_err(CliError::Workers)?,
     };
@@ -122,6 +130,9 @@ pub(super) fn workers(options: &Options, most: usize) -> Result<usize, CliError>
 
 pub(super) fn build(options: &Options, workers: usize, output: Output) -> Result<Pool, CliError> {
     let builder = Pool::builder().workers(workers).stdout(output).stderr(output);
+    if let Some(name) = &options.shared.attach {
+        return builder.connect(name).map_err(CliError::Pool);
+    }
     let builder = match options.recycle {
         Some(jobs) => builder.max_jobs_per_worker(jobs),
         None => builder,

@@ -48,6 +48,7 @@ pub(super) fn run(options: &Options, request: &Request, ending: &Arc<Ending>) ->
     // What can be known to be wrong is said before any process is started.
     let own = match &options.exe {
         Some(path) => plan::check_program(path).map(|()| None)?,
+        None if options.shared.attach.is_some() => None,
         None => Some(Plan::new(&plan::own_jobs(), request, options)?),
     };
     if options.dry_run {
@@ -67,6 +68,7 @@ pub(super) fn run(options: &Options, request: &Request, ending: &Arc<Ending>) ->
     let live = own.as_ref().map(|plan| shared.give_stdout(plan, options)).transpose()?.flatten();
     let output = own.as_ref().map_or(Output::Capture, |plan| plan.printed(options.showing()));
     let pool = ending.own(plan::build(options, workers, output)?);
+    let workers = workers.min(pool.most_workers());
     let plan = own.map_or_else(|| Plan::new(&pool.job_infos(), request, options), Ok)?;
     if let Some(strays) = strays {
         strays.watch(plan.stay()).map_err(CliError::Thread)?;

@@ -54,6 +54,19 @@ const EXPLAINED: &[(&str, &str)] = &[
          its main. Its types need not be known here: texts become arguments there.",
     ),
     (
+        "serve",
+        "The workers start once and stay: whoever attaches has them at once, one after the other or several at a time. Each \
+         gets as many as it has jobs, as long as nobody else has fewer. NAME is a word, or with a slash in it the path of \
+         a socket. Only processes of the same user get in. The first signal lets those who are there end, the second ends all.",
+    ),
+    ("idle_timeout", "Without it the server stays until it is told to end."),
+    (
+        "attach",
+        "The jobs are those of the server's program, and run in the directory of this command, with the environment of the \
+         server. If this command dies its jobs are ended; if the server does, the run fails.",
+    ),
+    ("status", "With --json as one JSON value."),
+    (
         "timeout",
         "T is 10 (seconds), 200ms, 1.5s, 5m, 2h, 1d, or several such: 1h30m. With N% the limit follows what half of the jobs \
          have taken so far at most. How a job is ended says --term-seq. It counts as failed, and may be tried again.",

@@ -6,6 +6,7 @@ mod halt;
 mod input;
 mod kept;
 mod log;
+mod shared;
 mod shown;
 mod values;
 
@@ -27,6 +28,7 @@ pub(crate) use halt::{Halt, Many, When, Why};
 use input::{InputOptions, Text, is_separator, parse_text};
 use kept::Kept;
 use log::Log;
+use shared::Shared;
 pub(crate) use shown::Showing;
 use shown::Shown;
 pub(crate) use values::{Load, TermSeq, Timeout, Workers};
@@ -35,6 +37,7 @@ const INPUT: &str = "Input";
 const RUNNING: &str = "Running";
 const FAILURE: &str = "Failure";
 const OUTPUT: &str = "Output";
+const SHARING: &str = "Sharing";
 const DISPLAY: &str = "Display";
 
 /// Run a job over many inputs in a pool of crash-isolated worker processes.
@@ -150,6 +153,9 @@ pub(super) struct Options {
     /// Tell at the end of any run how it went
     #[arg(short, long, overrides_with = "quiet", help_heading = DISPLAY)]
     verbose: bool,
+
+    #[command(flatten)]
+    pub(super) shared: Shared,
 
     #[command(flatten)]
     pub(super) about: About,
