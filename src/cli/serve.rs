@@ -15,9 +15,8 @@ use super::say::say;
 use super::signals::{self, Wish};
 use super::strays::{self, Stay};
 use super::{orphans, plan};
-use crate::Output;
 use crate::lending::{Borrower, Offer, Report, Server, WorkerState};
-use crate::process::{Plan, Program};
+use crate::process::Program;
 
 /// Serves under a name until it is told to end; returns the exit code.
 pub(super) fn serve(options: &Options, name: &str) -> Result<u8, CliError> {
@@ -27,16 +26,8 @@ pub(super) fn serve(options: &Options, name: &str) -> Result<u8, CliError> {
     let strays = strays::adopt().map_err(CliError::Thread)?;
     let signals = signals::block().map_err(CliError::Thread)?;
     let workers = plan::workers(options, usize::MAX)?;
-    let plan = Plan {
-        program: options.exe.clone().map_or(Program::Image, Program::Path),
-        env: Vec::new(),
-        stdout: Output::Null,
-        stderr: Output::Inherit,
-        max_workers_hint: workers,
-        memory: None,
-        blocks: false,
-    };
-    let offer = Offer { name: name.to_owned(), workers, plan, idle: options.shared.idle_timeout };
+    let program = options.exe.clone().map_or(Program::Image, Program::Path);
+    let offer = Offer { name: name.to_owned(), workers, program, idle: options.shared.idle_timeout };
     let server = Server::new(offer).map_err(CliError::Serve)?;
     let (stopped, stop) = io::pipe().map_err(CliError::Thread)?;
     let quiet = options.quiet;

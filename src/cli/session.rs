@@ -1,6 +1,7 @@
 //! One run with all that is around it: its pool, signals, what is shown and what is written to files.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -202,7 +203,8 @@ impl Shared {
         if sources.is_terminal() && !options.quiet {
             say("inputs are read from the terminal, one a line; Ctrl-D ends them");
         }
-        let done = self.open_log(&job, options)?;
+        let program = options.exe.as_deref().or(pool.lent_program());
+        let done = self.open_log(&job, program, options)?;
         let inputs = sources.open(&options.input.format()).map_err(CliError::Input)?;
         let tag = options.shown.tag();
         let printer = Printer {
@@ -220,7 +222,7 @@ impl Shared {
             judge: Judge { job: &job, style: arguments.style, json: options.json },
             printer,
             live,
-            watchers: self.watchers(&job, arguments.encoding(), options)?,
+            watchers: self.watchers(&job, arguments.encoding(), program, options)?,
             keeps_args: options.kept.failed_dir.is_some(),
             done: done.as_ref(),
             tally: &self.tally,
@@ -233,10 +235,15 @@ impl Shared {
     }
 
     /// Opens the log, if there is to be one, and reads what is in it.
-    fn open_log(&self, job: &JobInfo, options: &Options) -> Result<Option<Done>, CliError> {
+    fn open_log(
+        &self,
+        job: &JobInfo,
+        program: Option<&Path>,
+        options: &Options,
+    ) -> Result<Option<Done>, CliError> {
         let Some(path) = &options.log.joblog else { return Ok(None) };
         // It reads the whole program, which takes a moment.
-        let run = joblog::Run::new(job, options.exe.as_deref())?;
+        let run = joblog::Run::new(job, program)?;
         let (log, done) = JobLog::open(path, run, options.log.resume())?;
         let out = Arc::clone(&self.out);
         let _ = self.log.set(log.after(move || out.flush()));
@@ -247,6 +254,7 @@ impl Shared {
         &self,
         job: &JobInfo,
         encoding: Encoding,
+        program: Option<&Path>,
         options: &Options,
     ) -> Result<Vec<Box<dyn Watcher>>, CliError> {
         let (command, now) = (command_line(), SystemTime::now());
@@ -255,7 +263,7 @@ impl Shared {
             watchers.push(Box::new(Results::create(target)?));
         }
         if let Some(folder) = &options.kept.failed_dir {
-            watchers.push(Box::new(FailedDir::create(folder, job, encoding, options.exe.as_deref())?));
+            watchers.push(Box::new(FailedDir::create(folder, job, encoding, program)?));
         }
         if let Some(path) = &options.trace {
             watchers.push(Box::new(Trace::create(path, &command, now)?));

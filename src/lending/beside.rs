@@ -5,9 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::Output;
 use crate::error::PoolError;
-use crate::process::{Plan, Program};
+use crate::process::Program;
 
 use super::server::{Offer, Server};
 
@@ -20,17 +19,8 @@ pub(crate) fn start(workers: usize) -> Result<String, PoolError> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let file = format!("sidestep-{}-{number}.sock", std::process::id());
     let name = std::env::temp_dir().join(file).to_string_lossy().into_owned();
-    let plan = Plan {
-        program: Program::Image,
-        env: Vec::new(),
-        stdout: Output::Null,
-        stderr: Output::Inherit,
-        max_workers_hint: workers,
-        memory: None,
-        blocks: false,
-    };
     let failed = |message: String| PoolError::Server { name: name.clone(), message };
-    let offer = Offer { name: name.clone(), workers, plan, idle: Some(IDLE) };
+    let offer = Offer { name: name.clone(), workers, program: Program::Image, idle: Some(IDLE) };
     let server = Server::new(offer).map_err(|error| failed(error.to_string()))?;
     let (stop, stopper) = std::io::pipe().map_err(|error| failed(error.to_string()))?;
     let (sender, ready) = std::sync::mpsc::channel();

@@ -1,10 +1,13 @@
 //! A pool's side: asks for workers, and hears what the server wants.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ pub(crate) struct Borrower {
     name: String,
     jobs: Vec<JobInfo>,
     workers: usize,
+    /// What the workers run.
+    program: PathBuf,
     /// Where this process was then: jobs run there, whatever becomes of the name.
     directory: Option<File>,
     /// For whoever sends.
@@ -86,8 +91,8 @@ impl Borrower {
         let (stream, mut incoming) = dial(name).map_err(|error| failed(&error))?;
         let program = std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned();
         let answer = ask(&stream, &mut incoming, &Request::Hello { protocol: PROTOCOL, program });
-        let (jobs, workers) = match answer.map_err(|error| failed(&error))? {
-            Answer::Welcome { jobs, workers, .. } => (jobs, workers as usize),
+        let (jobs, workers, program) = match answer.map_err(|error| failed(&error))? {
+            Answer::Welcome { jobs, workers, program } => (jobs, workers as usize, program),
             Answer::Refused { why } => return Err(failed(&why)),
             _ => return Err(failed(&"what it says makes no sense")),
         };
@@ -97,6 +102,7 @@ impl Borrower {
             name: name.to_owned(),
             jobs,
             workers: workers.max(1),
+            program: OsString::from_vec(program).into(),
             directory: File::open(".").ok(),
             stream: Mutex::new(stream),
             waiting: Mutex::default(),
@@ -117,6 +123,12 @@ impl Borrower {
 
     pub(crate) fn jobs(&self) -> &[JobInfo] {
         &self.jobs
+    }
+
+    /// The path of the workers' program.
+    #[cfg(feature = "cli")]
+    pub(crate) fn program(&self) -> &std::path::Path {
+        &self.program
     }
 
     /// How many workers the server has.

@@ -35,8 +35,8 @@ pub(super) enum Request {
 /// From the server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// It is well: these are the workers' jobs.
-    Welcome { jobs: Vec<JobInfo>, workers: u32, pid: u32 },
+    /// It is well: these are the workers' jobs, and the path of their program.
+    Welcome { jobs: Vec<JobInfo>, workers: u32, program: Vec<u8> },
     /// It is not: why.
     Refused { why: String },
     /// A worker serves this pool from now on.
@@ -64,6 +64,7 @@ pub(crate) struct Report {
     pub(crate) pid: u32,
     pub(crate) program: String,
     /// Milliseconds since it began.
+    #[serde(rename = "up_ms")]
     pub(crate) up: u64,
     pub(crate) workers: Vec<WorkerReport>,
     pub(crate) clients: Vec<ClientReport>,
@@ -77,11 +78,13 @@ pub(crate) struct WorkerReport {
     /// The client that has it.
     pub(crate) client: Option<u64>,
     /// Milliseconds since its state began.
+    #[serde(rename = "since_ms")]
     pub(crate) since: u64,
 }
 
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum WorkerState {
     /// It is not there.
     Absent,
@@ -103,6 +106,7 @@ pub(crate) struct ClientReport {
     pub(crate) workers: u32,
     pub(crate) waiting: u32,
     /// Milliseconds since it came.
+    #[serde(rename = "since_ms")]
     pub(crate) since: u64,
     /// Its jobs; `None` if it has not answered in time.
     pub(crate) counts: Option<Counts>,

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::process::Plan;
+use crate::process::{Output, Plan, Program};
 
 use super::clients::{Client, Clients, Want, Wanted};
 use super::ledger::{Ledger, Who};
@@ -25,7 +26,8 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Offer {
     pub(crate) name: String,
     pub(crate) workers: usize,
-    pub(crate) plan: Plan,
+    /// What they run.
+    pub(crate) program: Program,
     /// It ends after so long without anybody.
     pub(crate) idle: Option<Duration>,
 }
@@ -88,9 +90,18 @@ impl Server {
     pub(crate) fn new(offer: Offer) -> Result<Server, ServeError> {
         let bound = socket::bind(&offer.name).map_err(ServeError::Socket)?;
         let now = Instant::now();
+        let plan = Plan {
+            program: offer.program.clone(),
+            env: Vec::new(),
+            stdout: Output::Null,
+            stderr: Output::Inherit,
+            max_workers_hint: offer.workers,
+            memory: None,
+            blocks: false,
+        };
         Ok(Server {
             bound: Some(bound),
-            workers: Workers::new(offer.plan.clone(), offer.workers, now),
+            workers: Workers::new(plan, offer.workers, now),
             offer,
             clients: Clients::new(),
             ledger: Ledger::default(),
@@ -211,7 +222,8 @@ impl Server {
     fn serve(&mut self, who: Who, now: Instant) {
         let workers = self.workers.count() as u32;
         let jobs = self.workers.jobs().unwrap_or_default();
-        let welcome = || Answer::Welcome { jobs: jobs.to_vec(), workers, pid: std::process::id() };
+        let program = self.offer.program.path().into_os_string().into_vec();
+        let welcome = || Answer::Welcome { jobs: jobs.to_vec(), workers, program: program.clone() };
         let Some(client) = self.clients.get_mut(&who) else { return };
         if !client.write() || client.read().is_err() {
             return self.hang_up(who, now);
@@ -329,7 +341,7 @@ impl Server {
             self.clients.iter().filter_map(|(who, client)| client.report(*who, held(*who), now)).collect();
         Report {
             pid: std::process::id(),
-            program: self.offer.plan.program.to_string(),
+            program: self.offer.program.path().display().to_string(),
             up: now.saturating_duration_since(self.begun).as_millis() as u64,
             workers,
             clients,

@@ -4,6 +4,7 @@
 //! withdraw each, and ask those that run to end.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -124,6 +125,11 @@ impl Pool {
         // Whoever hands jobs in sees to their limits and attempts himself.
         let spec = TaskSpec { job: number, encoding, chunk: None, lazy: false, terms: Terms::default() };
         Ok(Desk { engine: &self.engine, spec, over: Arc::new(over) })
+    }
+
+    /// The program of the workers, if they are a server's.
+    pub(crate) fn lent_program(&self) -> Option<&Path> {
+        self.engine.config.borrower.as_ref().map(|borrower| borrower.program())
     }
 
     /// How many workers it was made with, or may borrow.

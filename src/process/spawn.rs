@@ -27,6 +27,17 @@ pub(crate) enum Program {
     Path(PathBuf),
 }
 
+#[cfg(feature = "connect")]
+impl Program {
+    /// Where it lies, as far as that is known.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Program::Path(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            Program::Image => std::env::current_exe().unwrap_or_default(),
+        }
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
