@@ -7,17 +7,22 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use sidestep::Registry;
 use tempfile::TempDir;
+
+/// No wait takes longer unless it hangs.
+const LONG: Duration = Duration::from_secs(25);
 
 /// Set where this binary is to be a program, and says which.
 const AS_PROGRAM: &str = "SIDESTEP_TEST_AS_PROGRAM";
@@ -415,6 +420,19 @@ fn copied(place: &Place) -> PathBuf {
     path
 }
 
+/// A program to write to, once nobody runs it: a copy that was killed may still be on its way out.
+fn writable(program: &Path) -> File {
+    let begin = Instant::now();
+    loop {
+        match File::options().append(true).open(program) {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begin.elapsed() < LONG => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            file => return file.unwrap(),
+        }
+    }
+}
+
 fn a_program_that_has_changed_is_told_of() {
     const SAID: &str = "the program is not the one in which the job failed";
     for kind in [COMMAND, LIBRARY] {
@@ -425,7 +443,7 @@ fn a_program_that_has_changed_is_told_of() {
         same.is("well\n", "before once\n", 0);
         assert!(!same.stderr.contains(SAID), "{same:?}");
         // What stands behind a program's end changes nothing but its digest.
-        File::options().append(true).open(&program).unwrap().write_all(b"x").unwrap();
+        writable(&program).write_all(b"x").unwrap();
         place.replay(&file).is("well\n", SAID, 0);
         if kind == COMMAND {
             place.run(&program, &[OsStr::new("--replay"), file.as_os_str()], b"").is("well\n", SAID, 0);
